@@ -1,0 +1,81 @@
+/* source.h - the well: where the truth is. A source answers requests; a request is a job that may block, so it is
+ * run by whoever can afford that (a blocking caller in line, else Larder's own thread).
+ *
+ * A source that lives in the caller's language (functions, a per-call loader) has no `run`: the flow then wants a
+ * call, the host makes it and puts the answer into the request's items. */
+#ifndef LDR_SOURCE_SOURCE_H
+#define LDR_SOURCE_SOURCE_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "larder.h"
+
+enum ldr_verb {
+    LDR_LOAD,    /* items: key -> value, version, position, fingerprint, or absent */
+    LDR_STORE,   /* items: key, value -> version, and the row as it now is in `out` */
+    LDR_ERASE,   /* items: key -> version of the deletion; an absent row is fine */
+    LDR_VERSION, /* items: key -> version only */
+    LDR_CHANGES  /* no items: what other programs changed since `mark` */
+};
+
+enum ldr_answer_state {
+    LDR_UNANSWERED = 0,
+    LDR_FOUND,  /* LOAD: out holds the value. STORE, ERASE: done; STORE may have the row in out */
+    LDR_GONE,   /* there is no such thing */
+    LDR_FAILED  /* err says why */
+};
+
+#define LDR_UNSET INT64_MIN /* a ttl that the answer did not give */
+
+/* One key of a request: what is asked above, what was answered below. */
+typedef struct ldr_item {
+    ldr_slice key;
+    ldr_slice value;     /* STORE: LDR_STRING or LDR_MSGPACK bytes, borrowed until the request ends */
+    int value_kind;
+    int64_t if_version;  /* LDR_ANY, LDR_MUST_BE_ABSENT, or the version that must be current */
+
+    int state;           /* enum ldr_answer_state */
+    ldr_buf out;         /* owned by the item; kind says what the bytes are */
+    int kind;            /* LDR_STRING, LDR_MSGPACK; LDR_NONE after a STORE that gave no row */
+    int64_t version;     /* 0: the source has none */
+    int64_t position, fingerprint;
+    int64_t ttl_us, stale_ttl_us; /* LDR_UNSET: not given */
+    bool no_store;       /* the loader said store=false */
+    ldr_err err;
+} ldr_item;
+
+typedef struct ldr_request {
+    int verb;
+    ldr_item **items;
+    size_t n_items;
+    int64_t deadline_us; /* on the cache's clock; the source stops itself (LDR_TIMEOUT, or LDR_LOST after a write was sent) */
+    const ldr_clock *clock;
+    ldr_err err;         /* of the request as a whole: then every unanswered item failed with it */
+    /* CHANGES: in: the last seen; out: the newest. `changed` is called for each key, `flood` when more were missed
+     * than can be named (a gap, a schema change): everything of this source is suspect. */
+    int64_t mark;
+    void (*changed)(void *ctx, ldr_slice key);
+    void (*flood)(void *ctx, const char *why);
+    void *ctx;
+} ldr_request;
+
+typedef struct ldr_source ldr_source;
+
+typedef struct ldr_source_ops {
+    const char *name;
+    void (*run)(ldr_source *s, ldr_request *r); /* NULL: wants calls. Thread-safe; blocks until the deadline at most */
+    bool (*can)(ldr_source *s, int verb);       /* STORE, ERASE, VERSION, CHANGES: does it know this verb at all? */
+    bool (*versioned)(ldr_source *s, ldr_slice key); /* do this key's rows carry a version? */
+    void (*forked)(ldr_source *s); /* in a forked child: forget all connections without touching them */
+    void (*close)(ldr_source *s);  /* frees; no request is running */
+} ldr_source_ops;
+
+struct ldr_source {
+    const ldr_source_ops *ops;
+};
+
+/* plug-ins: each opens its own kind; NULL out and a code when it cannot */
+int ldr_source_sqlite_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
+int ldr_source_functions_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
+
+#endif
