@@ -1,0 +1,328 @@
+/* flight.c - the table of keys under way; see flight.h. */
+#include "guard/flight.h"
+
+#include <pthread.h>
+
+#define N_STRIPES 16
+#define FIRST_BUCKETS 16
+
+struct ldr_keystate {
+    ldr_keystate *chain;
+    ldr_flight *listed; /* the load that callers may join, NULL none */
+    uint64_t hash, gen, news;
+    int64_t newest;     /* the highest version known while something was under way */
+    uint32_t refs, marks;
+    size_t n_key;
+    char key[];
+};
+
+typedef struct stripe {
+    pthread_mutex_t lock;
+    ldr_keystate **buckets;
+    size_t n_buckets, n_states;
+} stripe;
+
+struct ldr_flights {
+    ldr_mem mem;
+    stripe stripes[N_STRIPES];
+};
+
+static stripe *stripe_of(ldr_flights *f, uint64_t hash)
+{
+    return &f->stripes[(hash >> 57) % N_STRIPES];
+}
+
+static ldr_keystate **place_of(stripe *s, ldr_slice key, uint64_t hash)
+{
+    ldr_keystate **at = &s->buckets[hash & (s->n_buckets - 1)];
+    while (*at && !((*at)->hash == hash && ldr_slice_eq(ldr_slice_of((*at)->key, (*at)->n_key), key)))
+        at = &(*at)->chain;
+    return at;
+}
+
+static void grow(const ldr_mem *mem, stripe *s)
+{
+    ldr_keystate **wider = ldr_mem_zero(mem, s->n_buckets * 2, sizeof *wider);
+    if (!wider)
+        return; /* longer chains still work */
+    for (size_t i = 0; i < s->n_buckets; i++) {
+        for (ldr_keystate *k = s->buckets[i], *next; k; k = next) {
+            next = k->chain;
+            ldr_keystate **at = &wider[k->hash & (s->n_buckets * 2 - 1)];
+            k->chain = *at;
+            *at = k;
+        }
+    }
+    ldr_mem_free(mem, s->buckets);
+    s->buckets = wider;
+    s->n_buckets *= 2;
+}
+
+static ldr_keystate *state_of(ldr_flights *f, stripe *s, ldr_slice key, uint64_t hash)
+{
+    ldr_keystate **at = place_of(s, key, hash);
+    if (*at)
+        return *at;
+    if (s->n_states >= 2 * s->n_buckets) {
+        grow(&f->mem, s);
+        at = place_of(s, key, hash);
+    }
+    ldr_keystate *k = ldr_mem_new(&f->mem, sizeof *k + key.n);
+    if (!k)
+        return NULL;
+    *k = (ldr_keystate){.hash = hash, .n_key = key.n};
+    memcpy(k->key, key.p, key.n);
+    *at = k;
+    s->n_states++;
+    return k;
+}
+
+static void release(ldr_flights *f, stripe *s, ldr_keystate *k)
+{
+    if (--k->refs > 0)
+        return;
+    *place_of(s, ldr_slice_of(k->key, k->n_key), k->hash) = k->chain;
+    s->n_states--;
+    ldr_mem_free(&f->mem, k);
+}
+
+/* A state that was just looked up for somebody who then could not use it. */
+static void release_unused(ldr_flights *f, stripe *s, ldr_keystate *k)
+{
+    k->refs++;
+    release(f, s, k);
+}
+
+ldr_flights *ldr_flights_new(const ldr_mem *mem)
+{
+    ldr_flights *f = ldr_mem_zero(mem, 1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->mem = *mem;
+    bool ok = true;
+    for (size_t i = 0; i < N_STRIPES; i++) {
+        stripe *s = &f->stripes[i];
+        pthread_mutex_init(&s->lock, NULL);
+        s->buckets = ldr_mem_zero(mem, FIRST_BUCKETS, sizeof *s->buckets);
+        s->n_buckets = FIRST_BUCKETS;
+        ok = ok && s->buckets;
+    }
+    if (ok)
+        return f;
+    ldr_flights_free(f);
+    return NULL;
+}
+
+void ldr_flights_free(ldr_flights *f)
+{
+    if (!f)
+        return;
+    for (size_t i = 0; i < N_STRIPES; i++) {
+        pthread_mutex_destroy(&f->stripes[i].lock);
+        ldr_mem_free(&f->mem, f->stripes[i].buckets);
+    }
+    ldr_mem mem = f->mem;
+    ldr_mem_free(&mem, f);
+}
+
+static ldr_flight *flight_new(ldr_flights *f, ldr_keystate *k, const ldr_flight_ask *ask)
+{
+    ldr_flight *flight = ldr_mem_zero(&f->mem, 1, sizeof *flight);
+    if (!flight)
+        return NULL;
+    flight->state = k;
+    flight->gen = k->gen;
+    flight->news = k->news;
+    flight->refs = 1;
+    flight->may_fill = ask->may_fill;
+    ldr_list_init(&flight->waiters);
+    flight->item.key = ldr_slice_of(k->key, k->n_key);
+    flight->item.if_version = LDR_ANY;
+    flight->item.ttl_us = flight->item.stale_ttl_us = LDR_UNSET;
+    flight->item.out.mem = &f->mem;
+    k->refs++;
+    if (ask->join)
+        k->listed = flight;
+    return flight;
+}
+
+static enum ldr_flight_role begin_locked(ldr_flights *f, stripe *s, const ldr_flight_ask *ask, ldr_flight **out)
+{
+    ldr_keystate *k = state_of(f, s, ask->key, ask->hash);
+    if (!k)
+        return LDR_FLIGHT_NOMEM;
+    if (ask->join && k->listed) {
+        *out = k->listed;
+        k->listed->refs++;
+        return LDR_FLIGHT_JOINED;
+    }
+    if (ask->held && ask->held(ask->ctx)) {
+        release_unused(f, s, k);
+        return LDR_FLIGHT_HELD;
+    }
+    *out = flight_new(f, k, ask);
+    if (*out)
+        return LDR_FLIGHT_LED;
+    release_unused(f, s, k);
+    return LDR_FLIGHT_NOMEM;
+}
+
+enum ldr_flight_role ldr_flight_begin(ldr_flights *f, const ldr_flight_ask *ask, ldr_flight **out)
+{
+    stripe *s = stripe_of(f, ask->hash);
+    pthread_mutex_lock(&s->lock);
+    enum ldr_flight_role role = begin_locked(f, s, ask, out);
+    if (role == LDR_FLIGHT_LED || role == LDR_FLIGHT_JOINED)
+        ldr_list_push(&(*out)->waiters, &ask->waiter->link);
+    pthread_mutex_unlock(&s->lock);
+    return role;
+}
+
+bool ldr_flight_done(ldr_flights *f, const ldr_flight *flight)
+{
+    stripe *s = stripe_of(f, flight->state->hash);
+    pthread_mutex_lock(&s->lock);
+    bool done = flight->done;
+    pthread_mutex_unlock(&s->lock);
+    return done;
+}
+
+static enum ldr_leave leave_to_fill(const ldr_flight *flight)
+{
+    const ldr_keystate *k = flight->state;
+#ifdef LDR_BUG_FILL_ANYWAY
+    return LDR_LEAVE_GRANTED;
+#endif
+    if (!flight->may_fill || k->marks > 0 || k->gen != flight->gen)
+        return LDR_LEAVE_LEASE;
+    if (flight->item.version > 0)
+        return flight->item.version >= k->newest ? LDR_LEAVE_GRANTED : LDR_LEAVE_VERSION;
+    return k->news == flight->news ? LDR_LEAVE_GRANTED : LDR_LEAVE_LEASE;
+}
+
+static void wake_all(ldr_flight *flight)
+{
+    while (!ldr_list_empty(&flight->waiters)) {
+        ldr_waiter *w = ldr_list_of(flight->waiters.next, ldr_waiter, link);
+        ldr_list_drop(&w->link);
+        if (w->waker.wake)
+            w->waker.wake(w->waker.ctx, w->waker.id);
+    }
+}
+
+void ldr_flight_land(ldr_flights *f, ldr_flight *flight,
+                     void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx)
+{
+    ldr_keystate *k = flight->state;
+    stripe *s = stripe_of(f, k->hash);
+    pthread_mutex_lock(&s->lock);
+    if (fill)
+        fill(ctx, flight, leave_to_fill(flight));
+    if (k->listed == flight)
+        k->listed = NULL;
+    flight->done = true;
+    wake_all(flight);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter)
+{
+    ldr_keystate *k = flight->state;
+    stripe *s = stripe_of(f, k->hash);
+    pthread_mutex_lock(&s->lock);
+    if (waiter)
+        ldr_list_drop(&waiter->link);
+    if (--flight->refs == 0) {
+        if (k->listed == flight)
+            k->listed = NULL;
+        ldr_buf_free(&flight->item.out);
+        ldr_mem_free(&f->mem, flight);
+        release(f, s, k);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out)
+{
+    stripe *s = stripe_of(f, hash);
+    pthread_mutex_lock(&s->lock);
+    ldr_keystate *k = state_of(f, s, key, hash);
+    if (k) {
+        k->refs++;
+        k->marks++;
+        k->listed = NULL;
+        *out = (ldr_mark){.state = k, .gen = ++k->gen};
+    }
+    pthread_mutex_unlock(&s->lock);
+    return k != NULL;
+}
+
+static enum ldr_leave leave_to_keep(const ldr_keystate *k, const ldr_mark *mark, int64_t version)
+{
+    if (version > 0)
+        return version >= k->newest ? LDR_LEAVE_GRANTED : LDR_LEAVE_VERSION;
+    return k->gen == mark->gen && k->marks == 0 ? LDR_LEAVE_GRANTED : LDR_LEAVE_LEASE;
+}
+
+void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)(void *ctx, enum ldr_leave leave),
+                  void *ctx)
+{
+    ldr_keystate *k = mark->state;
+    stripe *s = stripe_of(f, k->hash);
+    pthread_mutex_lock(&s->lock);
+    k->marks--;
+    if (apply)
+        apply(ctx, leave_to_keep(k, mark, version));
+    if (version > k->newest)
+        k->newest = version;
+    k->gen++;
+    k->listed = NULL;
+    release(f, s, k);
+    pthread_mutex_unlock(&s->lock);
+    mark->state = NULL;
+}
+
+void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t version, void (*apply)(void *ctx),
+                       void *ctx)
+{
+    stripe *s = stripe_of(f, hash);
+    pthread_mutex_lock(&s->lock);
+    ldr_keystate *k = *place_of(s, key, hash);
+    if (k) {
+        k->listed = NULL;
+        k->news++;
+        if (version > k->newest)
+            k->newest = version;
+        if (version <= 0)
+            k->gen++;
+    }
+    if (apply)
+        apply(ctx);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void ldr_flights_break_all(ldr_flights *f)
+{
+    for (size_t i = 0; i < N_STRIPES; i++) {
+        stripe *s = &f->stripes[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t b = 0; b < s->n_buckets; b++) {
+            for (ldr_keystate *k = s->buckets[b]; k; k = k->chain) {
+                k->listed = NULL;
+                k->gen++;
+            }
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+size_t ldr_flights_under_way(ldr_flights *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_STRIPES; i++) {
+        pthread_mutex_lock(&f->stripes[i].lock);
+        n += f->stripes[i].n_states;
+        pthread_mutex_unlock(&f->stripes[i].lock);
+    }
+    return n;
+}
