@@ -2,6 +2,7 @@
 #ifndef LDR_BASE_ERR_H
 #define LDR_BASE_ERR_H
 
+#include "base/slice.h"
 #include "larder.h"
 
 /* Sets code and message (cut at the room there is); gives the code, so that a caller can `return ldr_fail(...)`.
