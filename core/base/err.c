@@ -45,13 +45,15 @@ int ldr_fail(ldr_err *err, int code, const char *fmt, ...)
 {
     if (!err)
         return code;
-    err->code = code;
-    err->version = 0;
+    char text[sizeof err->message] = ""; /* apart: an argument may be the message that is being replaced */
     va_list ap;
     va_start(ap, fmt);
-    if (vsnprintf(err->message, sizeof err->message, fmt, ap) < 0)
-        err->message[0] = '\0';
+    if (vsnprintf(text, sizeof text, fmt, ap) < 0)
+        text[0] = '\0';
     va_end(ap);
+    memcpy(err->message, text, sizeof text);
+    err->code = code;
+    err->version = 0;
     return code;
 }
 
