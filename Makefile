@@ -1,0 +1,186 @@
+# Larder's house: how it is built, tried, looked over and installed. `make` alone prints the targets.
+#
+# Every variant (a sanitizer, coverage, a seeded bug, a left-out part) has a build folder of its own, so that
+# changing a variable never mixes objects. A change of compiler or flags rebuilds (see $(OUT)/flags).
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := 0.1.0
+SOMAJOR := 0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# ---- variables of the command line -------------------------------------------------------------------------
+SAN         ?=
+COVERAGE    ?=
+BUG         ?=
+WITH_SQLITE ?= 1
+WITH_ZSTD   ?= 1
+WITH_JSON   ?= 1
+WERROR      ?=
+LOOSE       ?=
+V           ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)  $(2)';)
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+WITHOUT := $(if $(filter 0,$(WITH_SQLITE)),sqlite) $(if $(filter 0,$(WITH_ZSTD)),zstd) $(if $(filter 0,$(WITH_JSON)),json)
+VARIANT := $(strip $(subst $(comma),$(space),$(SAN)) $(if $(COVERAGE),coverage) $(if $(BUG),bug-$(BUG)) $(addprefix no-,$(WITHOUT)))
+OUT     := build$(if $(VARIANT),/$(subst $(space),-,$(VARIANT)))
+
+# ---- sources: what is there is built; a part switched off is a file left out --------------------------------
+DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c) \
+            $(if $(filter 0,$(WITH_ZSTD)),core/record/zstd%.c) \
+            $(if $(filter 0,$(WITH_JSON)),core/record/json%.c)
+CORE_C   := $(filter-out $(DROPPED),$(sort $(wildcard core/*.c core/*/*.c)))
+BIND_C   := $(sort $(wildcard lua/bind/*.c))
+SPEC_C   := $(sort $(wildcard spec/core/*_spec.c))
+HELP_C   := $(filter-out $(SPEC_C),$(sort $(wildcard spec/core/*.c)))
+BENCH_C  := $(sort $(wildcard spec/bench/*.c))
+LUA_SRC  := $(sort $(wildcard lua/larder/*.lua lua/larder/*/*.lua))
+
+CORE_O   := $(CORE_C:%.c=$(OUT)/obj/%.o)
+BIND54_O := $(BIND_C:%.c=$(OUT)/obj/lua5.4/%.o)
+BINDJT_O := $(BIND_C:%.c=$(OUT)/obj/luajit/%.o)
+HELP_O   := $(HELP_C:%.c=$(OUT)/obj/%.o)
+SPECS    := $(SPEC_C:spec/core/%.c=$(OUT)/spec/%)
+BENCHES  := $(BENCH_C:spec/bench/%.c=$(OUT)/bench/%)
+MOD54    := $(OUT)/lua5.4/larder/core.so
+MODJT    := $(OUT)/luajit/larder/core.so
+LIB_A    := $(OUT)/liblarder.a
+LIB_SO   := $(OUT)/liblarder.so.$(VERSION)
+
+# ---- flags -------------------------------------------------------------------------------------------------
+# Looked up only when something is compiled: `make` and `make env` must work on a machine without pkg-config.
+PKGS      = msgpack libxxhash $(if $(filter-out 0,$(WITH_SQLITE)),sqlite3) $(if $(filter-out 0,$(WITH_ZSTD)),libzstd) $(if $(filter-out 0,$(WITH_JSON)),jansson)
+once      = $(eval $(1) := $(2))$($(1))
+PKG_CFLAGS = $(call once,PKG_CFLAGS,$(shell pkg-config --cflags $(PKGS)))
+PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
+LUA54_CFLAGS  = $(call once,LUA54_CFLAGS,$(shell pkg-config --cflags lua5.4))
+LUAJIT_CFLAGS = $(call once,LUAJIT_CFLAGS,$(shell pkg-config --cflags luajit))
+
+WARN    := -Wall -Wextra $(if $(WERROR),-Werror)
+OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,$(if $(COVERAGE),-O0,-O2))
+SANFLAG := $(if $(SAN),-fsanitize=$(SAN) $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+COVFLAG := $(if $(COVERAGE),--coverage -DLDR_COVERAGE)
+STD     := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread
+INC     := -Icore -Icore/include
+CFLAGS  ?= -g
+ALL_CFLAGS = $(STD) $(WARN) $(OPT) $(CFLAGS) $(SANFLAG) $(COVFLAG) $(if $(BUG),-DLDR_BUG_$(BUG)) $(INC) $(PKG_CFLAGS)
+ALL_LIBS   = $(LDFLAGS) $(SANFLAG) $(if $(COVERAGE),--coverage) $(PKG_LIBS) -pthread -lm
+PLUGIN_DEFS = -DLDR_WITH_SQLITE=$(WITH_SQLITE) -DLDR_WITH_ZSTD=$(WITH_ZSTD) -DLDR_WITH_JSON=$(WITH_JSON)
+
+# LOOSE=1 leaves out a file that does not compile, with a loud line: for a tree in which several people write.
+cc = $(if $(LOOSE),$(1) || { echo "  LEFT OUT $<"; rm -f $@; },$(1))
+have = $(if $(LOOSE),$(if $(strip $(1)),$$(ls $(1) 2>/dev/null)),$(1))
+
+# ---- targets -----------------------------------------------------------------------------------------------
+.PHONY: help all env demo test test-quick prove bench bench-nginx lint docs install uninstall clean FORCE
+.PHONY: lib modules module-5.4 module-luajit specs benches setup-demo setup-build setup-test setup-bench setup-lint
+
+help: ## print these targets
+	@echo 'make TARGET [SAN=address|undefined|thread] [COVERAGE=1] [WITH_SQLITE=0] [WITH_ZSTD=0] [WITH_JSON=0] [CC=...] [V=1]'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+all: lib modules ## build the library, its pkg-config file and the modules for Lua 5.4 and LuaJIT
+lib: $(LIB_SO) $(LIB_A) $(OUT)/larder.pc
+modules: module-5.4 module-luajit
+module-5.4: $(MOD54)
+module-luajit: $(MODJT)
+specs: $(SPECS)
+benches: $(BENCHES)
+
+env: ## print the exports that make this checkout usable: eval "$(make -s env)"
+	@sh spec/support/env.sh $(OUT)
+
+demo: setup-demo ## show a cache at work on a real access trace, with what it needs installed first
+	@$(MAKE) --no-print-directory -j$(JOBS) module-5.4
+	@lua/bin/larder demo $(ARGS)
+
+test: setup-test ## run every kind of test at a reduced count
+	@LOOSE=$(LOOSE) sh spec/support/run.sh test
+
+test-quick: setup-test ## run the C specs of the release build and the Lua specs under Lua 5.4
+	@LOOSE=$(LOOSE) sh spec/support/run.sh quick
+
+clean: ## remove everything that was built
+	rm -rf build
+
+setup-%:
+	@sh spec/support/setup.sh $*
+
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+
+# ---- compiling ---------------------------------------------------------------------------------------------
+# The flags and the list of sources are written down; what depends on this file is made anew when they change.
+FLAGS_NOW = $(CC) $(ALL_CFLAGS) $(ALL_LIBS) $(PLUGIN_DEFS)
+$(OUT)/flags: FORCE
+	@mkdir -p $(@D); new='$(subst ','\'',$(FLAGS_NOW))'; \
+	 [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
+$(OUT)/sources: FORCE
+	@mkdir -p $(@D); new='$(CORE_C) $(HELP_C) $(BIND_C)'; [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
+
+$(OUT)/obj/core/plugins.o: ALL_CFLAGS += $(PLUGIN_DEFS)
+
+$(OUT)/obj/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC ,$<)$(call cc,$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@)
+$(OUT)/obj/lua5.4/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC ,$< (Lua 5.4))$(call cc,$(CC) $(ALL_CFLAGS) $(LUA54_CFLAGS) -MMD -MP -c $< -o $@)
+$(OUT)/obj/luajit/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC ,$< (LuaJIT))$(call cc,$(CC) $(ALL_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c $< -o $@)
+
+$(LIB_A): $(CORE_O) $(OUT)/sources
+	$(call say,AR ,$@)rm -f $@; ar rcs $@ $(call have,$(CORE_O))
+$(OUT)/spec/libhelp.a: $(HELP_O) $(OUT)/sources
+	$(Q)mkdir -p $(@D); rm -f $@; ar rcs $@ $(call have,$(HELP_O))
+$(OUT)/lib.map: Makefile
+	@mkdir -p $(@D); echo '{ global: ldr_*; local: *; };' > $@
+$(OUT)/module.map: Makefile
+	@mkdir -p $(@D); echo '{ global: luaopen_larder_core; local: *; };' > $@
+
+$(LIB_SO): $(CORE_O) $(OUT)/lib.map $(OUT)/sources
+	$(call say,LD ,$@)$(CC) -shared -Wl,-soname,liblarder.so.$(SOMAJOR) -Wl,--version-script=$(OUT)/lib.map \
+	  -o $@ $(call have,$(CORE_O)) $(ALL_LIBS) && ln -sf $(@F) $(OUT)/liblarder.so.$(SOMAJOR) && ln -sf $(@F) $(OUT)/liblarder.so
+$(MOD54): $(BIND54_O) $(LIB_A) $(OUT)/module.map
+	@mkdir -p $(@D)
+	$(call say,LD ,$@)$(CC) -shared -Wl,--version-script=$(OUT)/module.map -o $@ $(call have,$(BIND54_O)) $(LIB_A) $(ALL_LIBS)
+$(MODJT): $(BINDJT_O) $(LIB_A) $(OUT)/module.map
+	@mkdir -p $(@D)
+	$(call say,LD ,$@)$(CC) -shared -Wl,--version-script=$(OUT)/module.map -o $@ $(call have,$(BINDJT_O)) $(LIB_A) $(ALL_LIBS)
+
+$(OUT)/spec/%_spec: $(OUT)/obj/spec/core/%_spec.o $(OUT)/spec/libhelp.a $(LIB_A)
+	$(call say,LD ,$@)$(call cc,$(CC) -o $@ $< $(OUT)/spec/libhelp.a $(LIB_A) -lcmocka $(ALL_LIBS))
+$(OUT)/bench/%: $(OUT)/obj/spec/bench/%.o $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,LD ,$@)$(call cc,$(CC) -o $@ $< $(LIB_A) $(ALL_LIBS))
+
+# ---- install -----------------------------------------------------------------------------------------------
+define PC
+prefix=$(1)
+libdir=$${prefix}/lib
+includedir=$${prefix}/include
+
+Name: larder
+Description: a cache in front of a database
+Version: $(VERSION)
+Requires.private: $(PKGS)
+Libs: -L$${libdir} -llarder
+Libs.private: -pthread -lm
+Cflags: -I$${includedir}
+endef
+export LARDER_PC = $(call PC,$(PREFIX))
+$(OUT)/larder.pc: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$$LARDER_PC" | cmp -s - $@ || printf '%s\n' "$$LARDER_PC" > $@
+
+-include $(CORE_O:.o=.d) $(BIND54_O:.o=.d) $(BINDJT_O:.o=.d) $(HELP_O:.o=.d) $(SPEC_C:%.c=$(OUT)/obj/%.d) $(BENCH_C:%.c=$(OUT)/obj/%.d)
