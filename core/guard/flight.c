@@ -131,10 +131,12 @@ static ldr_flight *flight_new(ldr_flights *f, ldr_keystate *k, const ldr_flight_
     if (!flight)
         return NULL;
     flight->state = k;
+    flight->hash = k->hash;
     flight->gen = k->gen;
     flight->news = k->news;
     flight->refs = 1;
     flight->may_fill = ask->may_fill;
+    flight->host = ask->host;
     ldr_list_init(&flight->waiters);
     flight->item.key = ldr_slice_of(k->key, k->n_key);
     flight->item.if_version = LDR_ANY;
@@ -176,6 +178,14 @@ enum ldr_flight_role ldr_flight_begin(ldr_flights *f, const ldr_flight_ask *ask,
         ldr_list_push(&(*out)->waiters, &ask->waiter->link);
     pthread_mutex_unlock(&s->lock);
     return role;
+}
+
+void ldr_flight_hold(ldr_flights *f, ldr_flight *flight)
+{
+    stripe *s = stripe_of(f, flight->state->hash);
+    pthread_mutex_lock(&s->lock);
+    flight->refs++;
+    pthread_mutex_unlock(&s->lock);
 }
 
 bool ldr_flight_done(ldr_flights *f, const ldr_flight *flight)

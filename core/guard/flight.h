@@ -11,6 +11,7 @@
 #define LDR_GUARD_FLIGHT_H
 
 #include "base/list.h"
+#include "record/record.h"
 #include "source/source.h"
 
 /* How a waiting operation is told: any thread may call it; it must only post, never step. */
@@ -31,13 +32,16 @@ typedef struct ldr_keystate ldr_keystate;
 typedef struct ldr_flight {
     ldr_keystate *state;
     ldr_item item;         /* the question (its key lives as long as the flight) and, once done, the answer */
+    uint64_t hash;
     uint64_t gen, news;    /* of the key when the load began */
     uint32_t refs;
     bool may_fill;
     bool done;             /* item is final; UNANSWERED: the leader was dropped, ask again. Read it by ldr_flight_done */
     ldr_list waiters;
-    void *load;            /* the operation that loads, NULL until it exists */
+    void *load;            /* the operation that loads, NULL before and after; for operations of the same host */
+    const void *host;      /* of the leader */
     int64_t asked_us, load_us, soft_us;
+    ldr_record *record;    /* while landing: what would be kept, NULL nothing */
 } ldr_flight;
 
 enum ldr_flight_role { LDR_FLIGHT_LED, LDR_FLIGHT_JOINED, LDR_FLIGHT_HELD, LDR_FLIGHT_NOMEM };
@@ -47,6 +51,7 @@ typedef struct ldr_flight_ask {
     uint64_t hash;
     bool join;             /* may join a listed load, and list the new one; false: a load of one's own */
     bool may_fill;
+    const void *host;      /* identity of the asking loop or thread */
     ldr_waiter *waiter;    /* woken when the flight has landed; ldr_flight_leave takes it off */
     bool (*held)(void *ctx); /* under the lock, before a new load: is it in the shelf by now? NULL: no */
     void *ctx;
@@ -60,6 +65,7 @@ void ldr_flights_free(ldr_flights *f);            /* nothing may be under way */
 
 /* Joins or leads. *out is held by the caller until ldr_flight_leave. */
 enum ldr_flight_role ldr_flight_begin(ldr_flights *f, const ldr_flight_ask *ask, ldr_flight **out);
+void ldr_flight_hold(ldr_flights *f, ldr_flight *flight); /* one more holder; each one leaves */
 bool ldr_flight_done(ldr_flights *f, const ldr_flight *flight);
 /* The leader's end: calls `fill(ctx, flight, leave)` under the lock, then wakes all waiters. fill may be NULL. */
 void ldr_flight_land(ldr_flights *f, ldr_flight *flight,

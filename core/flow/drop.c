@@ -1,0 +1,76 @@
+/* drop.c - the tiers forget: at once, for with L1 alone there is nobody to wait for. The source is never touched. */
+#include "flow/op.h"
+
+static const char *const causes[] = {
+    [LDR_CAUSE_DELETE] = "delete", [LDR_CAUSE_INVALIDATE] = "invalidate", [LDR_CAUSE_ALL] = "all",
+    [LDR_CAUSE_WRITE] = "write",   [LDR_CAUSE_CHANGE] = "change",         [LDR_CAUSE_GAP] = "gap",
+};
+
+typedef struct dropping {
+    ldr_flow *flow;
+    ldr_slice key;
+    uint64_t hash;
+    int64_t version;
+} dropping;
+
+void ldr_flow_invalidated(ldr_flow *f, ldr_slice key, enum ldr_cause cause)
+{
+    ldr_meter_add(f->meter, LDR_M_invalidations, 1);
+    if (ldr_events_want(&f->events, LDR_EVENT_invalidate))
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = LDR_EVENT_invalidate, .cause = causes[cause],
+                                                      .remote = cause == LDR_CAUSE_CHANGE || cause == LDR_CAUSE_GAP});
+}
+
+static void erase(void *ctx)
+{
+    dropping *d = ctx;
+    if (d->flow->shelf)
+        ldr_shelf_erase(d->flow->shelf, d->key, d->hash);
+}
+
+void ldr_drop(ldr_flow *f, ldr_slice key, enum ldr_cause cause)
+{
+    dropping d = {.flow = f, .key = key, .hash = ldr_hash(key, f->seed)};
+    ldr_flights_break(f->flights, key, d.hash, 0, erase, &d);
+    ldr_flow_invalidated(f, key, cause);
+}
+
+void ldr_drop_all(ldr_flow *f, enum ldr_cause cause)
+{
+    ldr_flights_break_all(f->flights);
+    if (f->shelf)
+        ldr_shelf_clear(f->shelf);
+    ldr_flow_invalidated(f, ldr_slice_str(""), cause);
+}
+
+static void erase_older(void *ctx)
+{
+    dropping *d = ctx;
+    ldr_flow *f = d->flow;
+    if (!f->shelf)
+        return;
+    ldr_record r;
+    ldr_buf bytes = LDR_BUF(&f->mem);
+    int64_t now = ldr_clock_now(&f->clock);
+    bool newer = d->version > 0 && ldr_shelf_read(f->shelf, d->key, d->hash, now, false, &r, &bytes, NULL) &&
+                 r.version >= d->version;
+    ldr_buf_free(&bytes);
+    if (newer || !ldr_shelf_erase(f->shelf, d->key, d->hash))
+        d->flow = NULL;
+}
+
+void ldr_drop_changed(ldr_flow *f, ldr_slice key, int64_t version)
+{
+    dropping d = {.flow = f, .key = key, .hash = ldr_hash(key, f->seed), .version = version};
+    ldr_flights_break(f->flights, key, d.hash, version, erase_older, &d);
+    if (d.flow)
+        ldr_flow_invalidated(f, key, LDR_CAUSE_CHANGE);
+}
+
+bool ldr_touch(ldr_flow *f, ldr_slice key, int64_t ttl_us)
+{
+    int64_t now = ldr_clock_now(&f->clock);
+    if (ttl_us > f->bound_hard_us)
+        ttl_us = f->bound_hard_us;
+    return f->shelf && ldr_shelf_touch(f->shelf, key, ldr_hash(key, f->seed), now, ldr_time_add(now, ttl_us));
+}

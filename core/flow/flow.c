@@ -1,0 +1,89 @@
+/* flow.c - what several operations share: expiry of a new record, keeping it, telling what became of it. */
+#include "flow/flow.h"
+
+static double unit_draw(ldr_flow *f)
+{
+    ldr_rng r = {.s = atomic_fetch_add_explicit(&f->random, 0x9E3779B97F4A7C15u, memory_order_relaxed)};
+    return ldr_rng_unit(&r);
+}
+
+static int64_t first_said(int64_t a, int64_t b, int64_t c)
+{
+    return a != LDR_UNSET ? a : b != LDR_UNSET ? b : c;
+}
+
+bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, int64_t asked_us, ldr_record *r)
+{
+    bool gone = answer->state == LDR_GONE;
+    int64_t ttl = gone ? first_said(answer->ttl_us, said->negative_us, f->negative_us)
+                       : first_said(answer->ttl_us, said->ttl_us, f->ttl_us);
+    int64_t stale = gone ? 0 : first_said(answer->stale_ttl_us, said->stale_us, f->stale_us);
+    if (ttl <= 0)
+        return false;
+    if (f->jitter > 0 && ttl != LDR_NEVER)
+        ttl = (int64_t)((double)ttl * (1 - f->jitter * unit_draw(f)));
+    if (ttl > f->bound_hard_us)
+        ttl = f->bound_hard_us;
+    if (ttl < LDR_MS)
+        ttl = LDR_MS;
+    if (f->bound_hard_us != LDR_NEVER && stale > f->bound_hard_us - ttl)
+        stale = f->bound_hard_us > ttl ? f->bound_hard_us - ttl : 0;
+    r->asked_us = asked_us;
+    r->soft_us = ldr_time_add(asked_us, ttl);
+    r->stale_us = stale > 0 ? stale : 0;
+    return true;
+}
+
+int64_t ldr_flow_draw(ldr_flow *f)
+{
+    return (int64_t)atomic_fetch_add_explicit(&f->drawn, 1, memory_order_relaxed) + 1;
+}
+
+static void entry_gone(void *ctx, ldr_slice key, size_t bytes, bool expired)
+{
+    ldr_flow *f = ctx;
+    ldr_meter_add(f->meter, expired ? LDR_M_expirations : LDR_M_evictions, 1);
+    enum ldr_event_kind kind = expired ? LDR_EVENT_expire : LDR_EVENT_evict;
+    if (ldr_events_want(&f->events, kind))
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = kind, .tier = "l1", .bytes = bytes});
+}
+
+ldr_shelf_watch ldr_flow_watch(ldr_flow *f)
+{
+    return (ldr_shelf_watch){.gone = entry_gone, .ctx = f};
+}
+
+void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason)
+{
+    ldr_meter_add(f->meter, LDR_M_refused, 1);
+    if (ldr_events_want(&f->events, LDR_EVENT_refused))
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = LDR_EVENT_refused, .tier = "l1", .reason = reason});
+}
+
+void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err)
+{
+    if (!ldr_events_want(&f->events, LDR_EVENT_error))
+        return;
+    ldr_event e = {.kind = LDR_EVENT_error, .code = ldr_code_word(err->code)};
+    memcpy(e.message, err->message, sizeof e.message - 1);
+    ldr_events_note(&f->events, key, &e);
+}
+
+enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash)
+{
+    if (!f->shelf)
+        return LDR_NOT_KEPT;
+    ldr_shelf_watch watch = ldr_flow_watch(f);
+    enum ldr_shelf_put put = ldr_shelf_write(f->shelf, r, hash, ldr_clock_now(&f->clock), &watch, NULL);
+    if (put == LDR_SHELF_OLDER) {
+        ldr_flow_refused(f, r->key, "version");
+        return LDR_KEPT_OLDER;
+    }
+    if (put == LDR_SHELF_TOO_LARGE) {
+        ldr_flow_refused(f, r->key, "size");
+        return LDR_KEPT_TOO_LARGE;
+    }
+    if (ldr_events_want(&f->events, LDR_EVENT_fill))
+        ldr_events_note(&f->events, r->key, &(ldr_event){.kind = LDR_EVENT_fill, .tier = "l1", .version = r->version});
+    return LDR_KEPT;
+}

@@ -1,0 +1,62 @@
+/* flow.h - what every operation works with: the rooms below, and the choices made at open. Owned by the cache. */
+#ifndef LDR_FLOW_FLOW_H
+#define LDR_FLOW_FLOW_H
+
+#include "base/clock.h"
+#include "flow/event.h"
+#include "guard/backoff.h"
+#include "guard/flight.h"
+#include "l1/shelf.h"
+#include "meter/meter.h"
+
+/* One row a pattern: which stages its verbs take. The flows read the row, never the pattern's name. */
+typedef struct ldr_plan {
+    const char *name;
+    bool read_source;  /* a read miss asks the cache's source */
+    bool write_source; /* set and delete go to the source first */
+    bool write_keeps;  /* after the source the tiers get the new version; else they forget the key */
+} ldr_plan;
+
+const ldr_plan *ldr_plan_of(int pattern); /* enum ldr_pattern; NULL: none such */
+
+typedef struct ldr_flow {
+    ldr_mem mem;
+    ldr_clock clock;
+    ldr_shelf *shelf; /* NULL: l1 = false */
+    uint64_t seed;    /* of key hashes, the shelf's too */
+    ldr_flights *flights;
+    ldr_backoff *backoff;
+    ldr_meter *meter;
+    ldr_source *source; /* NULL: none */
+    ldr_events events;
+    ldr_sealing sealing;
+    const ldr_plan *read_plan, *write_plan;
+    int level, on_timeout;
+    bool no_guard;
+    bool asks_ttl; /* ttls are functions of the embedder: the flow wants a call LDR_TTL */
+    int64_t lock_wait_us, source_timeout_us;
+    int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
+    double jitter;
+    _Atomic uint64_t drawn;   /* the last version that Larder drew */
+    _Atomic uint64_t random;  /* state of jitter's draws */
+} ldr_flow;
+
+/* The times of a record that begins to be kept: asked plus what the answer, the call or the cache says, with
+ * jitter, cut by bound_hard where there is a source. False: not kept (ttl 0). LDR_UNSET: not said. */
+typedef struct ldr_ttls {
+    int64_t ttl_us, stale_us, negative_us;
+} ldr_ttls;
+bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, int64_t asked_us, ldr_record *r);
+
+int64_t ldr_flow_draw(ldr_flow *f); /* a version of Larder's own: rising */
+
+/* What the shelf tells of entries that leave: counts, events. */
+ldr_shelf_watch ldr_flow_watch(ldr_flow *f);
+
+/* Writes a sealed record to the shelf, counts and tells what became of it. Call under the key's stripe lock. */
+enum ldr_kept { LDR_KEPT, LDR_NOT_KEPT, LDR_KEPT_OLDER, LDR_KEPT_TOO_LARGE };
+enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash);
+void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason);
+void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err);
+
+#endif

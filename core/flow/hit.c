@@ -1,0 +1,58 @@
+/* hit.c - a read that L1 answers: no operation, no flight, no source. */
+#include "base/err.h"
+#include "flow/op.h"
+
+bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us)
+{
+    ldr_record r;
+    *out = (ldr_answer){.kind = LDR_NONE};
+    if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, &r, &b->bytes, &out->ref))
+        return false;
+    if (r.kind != LDR_NONE && ldr_unseal(&f->sealing, &r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
+        ldr_shelf_erase(f->shelf, what->key, what->hash);
+        return false;
+    }
+    out->tier = LDR_TIER_L1;
+    out->version = r.version;
+    out->asked_us = r.asked_us;
+    out->soft_us = r.soft_us;
+    if (hard_us)
+        *hard_us = ldr_record_hard_us(&r);
+    enum ldr_verdict verdict = ldr_level_judge(what->level, &r, what->now_us);
+    out->outcome = verdict == LDR_ASK ? LDR_MISS : verdict == LDR_SERVE_STALE ? LDR_STALE
+                   : r.kind == LDR_NONE ? LDR_ABSENT : LDR_HIT_L1;
+    return true;
+}
+
+static const char *outcome_word(const ldr_answer *a)
+{
+    return a->outcome == LDR_STALE ? "stale" : a->outcome == LDR_ABSENT ? "absent" : "l1";
+}
+
+void ldr_flow_count_hit(ldr_flow *f, ldr_slice key, const ldr_answer *a)
+{
+    ldr_meter_add(f->meter, LDR_M_hits_l1, 1);
+    if (a->outcome == LDR_STALE)
+        ldr_meter_add(f->meter, LDR_M_stale, 1);
+    if (a->outcome == LDR_ABSENT)
+        ldr_meter_add(f->meter, LDR_M_absent, 1);
+    enum ldr_event_kind kind = a->outcome == LDR_STALE ? LDR_EVENT_stale : LDR_EVENT_hit;
+    if (ldr_events_want(&f->events, kind))
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = kind, .tier = "l1", .outcome = outcome_word(a),
+                                                      .age_us = ldr_clock_now(&f->clock) - a->asked_us});
+}
+
+bool ldr_flow_hit(ldr_flow *f, ldr_slice key, uint64_t hash, int level, ldr_hit_buffers *b, ldr_answer *out)
+{
+    ldr_look look = {.key = key, .hash = hash, .level = level, .touch = true, .now_us = ldr_clock_now(&f->clock)};
+    if (!ldr_flow_look(f, &look, b, out, NULL) || out->outcome == LDR_MISS)
+        return false;
+    ldr_flow_count_hit(f, key, out);
+    return true;
+}
+
+bool ldr_flow_peek(ldr_flow *f, ldr_slice key, ldr_hit_buffers *b, ldr_answer *out)
+{
+    ldr_look look = {.key = key, .hash = ldr_hash(key, f->seed), .level = LDR_WEAK, .now_us = ldr_clock_now(&f->clock)};
+    return ldr_flow_look(f, &look, b, out, NULL);
+}

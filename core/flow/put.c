@@ -1,0 +1,368 @@
+/* put.c - set and delete, one key or many. Stages: MARK -> SOURCE -> TTLS -> APPLY -> DONE, or for a write to the tiers
+ * alone TIERS -> DONE; a weak write is TIERS, then the same write to the source as work of its own (TAIL).
+ *
+ * A marked key is filled by nobody until its mark ends; the mark ends in APPLY, or when the operation is ended in any
+ * other stage (then the tiers forget the key, for what became of the write is not known). */
+#include "base/err.h"
+#include "flow/op.h"
+
+enum { TIERS, TAIL, MARK, SOURCE, TTLS, APPLY, DONE };
+
+typedef struct put_key {
+    ldr_item item;
+    uint64_t hash;
+    ldr_mark mark;
+    ldr_record record;
+    ldr_buf made;
+    bool kept_times; /* the record has an expiry: it may be kept */
+} put_key;
+
+typedef struct put {
+    ldr_op op;
+    ldr_writing writing;
+    bool tail; /* the background half of a weak write: owns its bytes, failures are counted only */
+    ldr_request request;
+    ldr_item **items;
+    put_key *keys;
+} put;
+
+static bool source_can(const ldr_flow *f, int verb)
+{
+    return f->source && f->source->ops->can(f->source, verb);
+}
+
+static void told(put *p, put_key *k)
+{
+    ldr_flow *f = p->op.flow;
+    if (k->item.state == LDR_FAILED) {
+        ldr_meter_add(f->meter, p->tail ? LDR_M_weak_failures : LDR_M_errors, 1);
+        ldr_flow_error(f, k->item.key, &k->item.err);
+        return;
+    }
+    ldr_meter_add(f->meter, LDR_M_writes, 1);
+    if (ldr_events_want(&f->events, LDR_EVENT_write))
+        ldr_events_note(&f->events, k->item.key, &(ldr_event){.kind = LDR_EVENT_write, .version = k->item.version});
+}
+
+/* Makes the record that is to be kept from the bytes given; false: the item failed. */
+static bool make_record(put *p, put_key *k, ldr_slice value, int kind)
+{
+    ldr_flow *f = p->op.flow;
+    k->record = (ldr_record){.key = k->item.key, .kind = LDR_NONE};
+    if (ldr_seal(&f->sealing, value, kind, &k->record, &k->made, &k->item.err)) {
+        k->item.state = LDR_FAILED;
+        return false;
+    }
+    k->kept_times = ldr_flow_expiry(f, &p->writing.ttls, &k->item, ldr_clock_now(&f->clock), &k->record);
+    return true;
+}
+
+/* ---- the tiers alone ---------------------------------------------------------------------------------------- */
+
+typedef struct tier_write {
+    put *p;
+    put_key *k;
+} tier_write;
+
+static int64_t held_version(ldr_flow *f, const put_key *k, bool *held)
+{
+    ldr_record r;
+    ldr_buf bytes = LDR_BUF(&f->mem);
+    *held = f->shelf && ldr_shelf_read(f->shelf, k->item.key, k->hash, ldr_clock_now(&f->clock), false, &r, &bytes, NULL)
+            && r.kind != LDR_NONE;
+    ldr_buf_free(&bytes);
+    return *held ? r.version : 0;
+}
+
+static bool condition_holds(put *p, put_key *k)
+{
+    char text[LDR_KEY_TEXT];
+    bool held;
+    int64_t wanted = p->writing.if_version, given = p->writing.version;
+    if (wanted == LDR_ANY && given == 0)
+        return true;
+    int64_t is = held_version(p->op.flow, k, &held);
+    if (wanted == LDR_MUST_BE_ABSENT ? !held : wanted == LDR_ANY ? given >= is : held && is == wanted)
+        return true;
+    ldr_fail(&k->item.err, LDR_CONFLICT, "key \"%s\": version %lld is held", ldr_key_text(k->item.key, text), (long long)is);
+    k->item.err.version = is;
+    k->item.state = LDR_FAILED;
+    return false;
+}
+
+static void rise_to(ldr_flow *f, int64_t version)
+{
+    uint64_t seen = atomic_load(&f->drawn);
+    while (seen < (uint64_t)version && !atomic_compare_exchange_weak(&f->drawn, &seen, (uint64_t)version))
+        ;
+}
+
+static void write_tiers(void *ctx)
+{
+    tier_write *w = ctx;
+    put *p = w->p;
+    put_key *k = w->k;
+    ldr_flow *f = p->op.flow;
+    if (!condition_holds(p, k))
+        return;
+    k->item.state = LDR_FOUND;
+    if (p->writing.version > 0)
+        rise_to(f, p->writing.version);
+    k->item.version = p->writing.version > 0 ? p->writing.version : ldr_flow_draw(f);
+    if (p->writing.verb == LDR_ERASE || !k->kept_times) {
+        if (f->shelf)
+            ldr_shelf_erase(f->shelf, k->item.key, k->hash);
+        return;
+    }
+    k->record.version = f->source && f->source->ops->versioned(f->source, k->item.key) ? 0 : k->item.version;
+    if (ldr_flow_keep(f, &k->record, k->hash) == LDR_KEPT_TOO_LARGE) {
+        char text[LDR_KEY_TEXT];
+        k->item.state = LDR_FAILED;
+        ldr_fail(&k->item.err, LDR_TOO_LARGE, "key \"%s\": a value of %zu bytes fits no tier",
+                 ldr_key_text(k->item.key, text), k->record.value.n);
+    }
+}
+
+static void put_tiers(put *p, put_key *k)
+{
+    ldr_flow *f = p->op.flow;
+    if (p->writing.verb == LDR_STORE && !make_record(p, k, k->item.value, k->item.value_kind)) {
+        told(p, k);
+        return;
+    }
+    ldr_flights_break(f->flights, k->item.key, k->hash, 0, write_tiers, &(tier_write){p, k});
+    told(p, k);
+    if (p->writing.verb == LDR_ERASE)
+        ldr_flow_invalidated(f, k->item.key, LDR_CAUSE_DELETE);
+}
+
+/* ---- through the source ------------------------------------------------------------------------------------- */
+
+static void mark(put *p, put_key *k)
+{
+    if (ldr_mark_begin(p->op.flow->flights, k->item.key, k->hash, &k->mark))
+        return;
+    k->item.state = LDR_FAILED;
+    ldr_fail_oom(&k->item.err);
+}
+
+static void settle_request(put *p)
+{
+    for (size_t i = 0; i < p->writing.n_keys; i++) {
+        ldr_item *item = &p->keys[i].item;
+        if (item->state != LDR_UNANSWERED)
+            continue;
+        item->state = LDR_FAILED;
+        item->err = p->request.err;
+        if (item->err.code == LDR_OK)
+            ldr_fail(&item->err, LDR_LOST, "the source gave no answer for this key");
+    }
+}
+
+static void keep_or_forget(void *ctx, enum ldr_leave leave)
+{
+    tier_write *w = ctx;
+    put_key *k = w->k;
+    ldr_flow *f = w->p->op.flow;
+    bool keeps = k->item.state != LDR_FAILED && k->kept_times && w->p->writing.verb == LDR_STORE && f->write_plan->write_keeps;
+    if (keeps && leave == LDR_LEAVE_GRANTED) {
+        ldr_flow_keep(f, &k->record, k->hash);
+    } else if (keeps && leave == LDR_LEAVE_VERSION) {
+        ldr_flow_refused(f, k->item.key, "version");
+    } else if (k->item.state != LDR_FAILED || k->item.err.code == LDR_LOST) {
+        if (f->shelf)
+            ldr_shelf_erase(f->shelf, k->item.key, k->hash);
+    }
+}
+
+static void apply(put *p, put_key *k)
+{
+    ldr_flow *f = p->op.flow;
+    if (!k->mark.state) { /* out of memory at MARK */
+        told(p, k);
+        return;
+    }
+    int64_t version = k->item.state == LDR_FAILED ? 0 : k->item.version;
+    if (k->item.state != LDR_FAILED && version == 0)
+        k->item.version = ldr_flow_draw(f);
+    k->record.version = k->item.version;
+    k->record.position = k->item.position;
+    k->record.fingerprint = k->item.fingerprint;
+    ldr_mark_end(f->flights, &k->mark, version, keep_or_forget, &(tier_write){p, k});
+    told(p, k);
+    if (k->item.state != LDR_FAILED)
+        ldr_flow_invalidated(f, k->item.key, p->writing.verb == LDR_ERASE ? LDR_CAUSE_DELETE : LDR_CAUSE_WRITE);
+}
+
+/* What the tiers get is the row as the source now has it, else the value as it was given. */
+static void prepare(put *p, put_key *k)
+{
+    if (k->item.state == LDR_FAILED || p->writing.verb == LDR_ERASE || !p->op.flow->write_plan->write_keeps)
+        return;
+    bool row = k->item.kind != LDR_NONE && k->item.out.n > 0;
+    ldr_err unkept; /* the source has the write: it stands, though no tier can keep it */
+    int state = k->item.state;
+    ldr_err err = k->item.err;
+    if (!make_record(p, k, row ? ldr_buf_slice(&k->item.out) : k->item.value, row ? k->item.kind : k->item.value_kind)) {
+        unkept = k->item.err;
+        ldr_flow_error(p->op.flow, k->item.key, &unkept);
+        k->item.state = state;
+        k->item.err = err;
+        k->kept_times = false;
+    }
+}
+
+static void each(put *p, void (*what)(put *p, put_key *k))
+{
+    for (size_t i = 0; i < p->writing.n_keys; i++)
+        what(p, &p->keys[i]);
+}
+
+static ldr_op *begin_tail(put *p);
+
+static ldr_want want(put *p, int kind, int verb)
+{
+    p->request.verb = verb;
+    return (ldr_want){.kind = kind, .deadline_us = p->op.deadline_us, .request = &p->request};
+}
+
+static ldr_want put_step(ldr_op *op)
+{
+    put *p = (put *)op;
+    ldr_flow *f = op->flow;
+    switch (op->stage) {
+    case TIERS:
+        each(p, put_tiers);
+        op->stage = DONE;
+        break;
+    case TAIL: {
+        each(p, put_tiers);
+        op->stage = DONE;
+        ldr_op *tail = begin_tail(p);
+        if (tail)
+            return (ldr_want){.kind = LDR_WANT_SPAWN, .op = tail};
+        ldr_meter_add(f->meter, LDR_M_weak_failures, p->writing.n_keys);
+        break;
+    }
+    case MARK:
+        each(p, mark);
+        op->stage = SOURCE;
+        p->request.deadline_us = op->deadline_us;
+        return want(p, f->source->ops->run ? LDR_WANT_JOB : LDR_WANT_CALL, p->writing.verb);
+    case SOURCE:
+        settle_request(p);
+        op->stage = TTLS;
+        if (f->asks_ttl && p->writing.verb == LDR_STORE && f->write_plan->write_keeps)
+            return want(p, LDR_WANT_CALL, LDR_TTL);
+        /* fall through */
+    case TTLS:
+        each(p, prepare);
+        op->stage = APPLY;
+        /* fall through */
+    case APPLY:
+        each(p, apply);
+        op->stage = DONE;
+    }
+    return (ldr_want){.kind = LDR_WANT_DONE};
+}
+
+static void put_end(ldr_op *op)
+{
+    put *p = (put *)op;
+    ldr_mem mem = op->flow->mem;
+    for (size_t i = 0; i < p->writing.n_keys; i++) {
+        put_key *k = &p->keys[i];
+        if (k->mark.state) {
+            k->item.state = LDR_FAILED;
+            k->item.err.code = LDR_LOST;
+            ldr_mark_end(op->flow->flights, &k->mark, 0, keep_or_forget, &(tier_write){p, k});
+        }
+        ldr_buf_free(&k->item.out);
+        ldr_buf_free(&k->made);
+    }
+    ldr_mem_free(&mem, p);
+}
+
+static int first_stage(ldr_flow *f, const ldr_writing *w, bool tail)
+{
+    if (!f->write_plan->write_source || !source_can(f, w->verb))
+        return TIERS;
+    return w->level == LDR_WEAK && w->if_version == LDR_ANY && !tail ? TAIL : MARK;
+}
+
+static put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, size_t extra)
+{
+    size_t per_key = sizeof(put_key) + sizeof(ldr_item *);
+    put *p = ldr_mem_zero(&f->mem, 1, sizeof *p + w->n_keys * per_key + extra);
+    if (!p)
+        return NULL;
+    ldr_op_init(&p->op, f, owner, w->timeout_us == LDR_UNSET ? f->source_timeout_us : w->timeout_us);
+    p->op.step = put_step;
+    p->op.end = put_end;
+    p->writing = *w;
+    p->keys = (put_key *)(p + 1);
+    p->items = (ldr_item **)(void *)(p->keys + w->n_keys);
+    for (size_t i = 0; i < w->n_keys; i++) {
+        put_key *k = &p->keys[i];
+        k->item = (ldr_item){.key = w->keys[i], .if_version = w->if_version, .kind = LDR_NONE, .value_kind = LDR_NONE,
+                             .ttl_us = LDR_UNSET, .stale_ttl_us = LDR_UNSET, .out = LDR_BUF(&f->mem)};
+        if (w->verb == LDR_STORE) {
+            k->item.value = w->values[i];
+            k->item.value_kind = w->kinds[i];
+        }
+        k->made = LDR_BUF(&f->mem);
+        k->hash = ldr_hash(w->keys[i], f->seed);
+        p->items[i] = &k->item;
+    }
+    p->request = (ldr_request){.items = p->items, .n_items = w->n_keys, .clock = &f->clock};
+    return p;
+}
+
+ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner)
+{
+    put *p = put_new(f, w, owner, 0);
+    if (!p)
+        return NULL;
+    p->op.stage = first_stage(f, w, false);
+    return &p->op;
+}
+
+/* The write again, through the source, with bytes of its own: its caller is gone by then. */
+static ldr_op *begin_tail(put *p)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < p->writing.n_keys; i++)
+        n_bytes += p->keys[i].item.key.n + p->keys[i].item.value.n;
+    ldr_owner nobody = {.host = p->op.owner.host};
+    put *t = put_new(p->op.flow, &p->writing, &nobody, n_bytes);
+    if (!t)
+        return NULL;
+    t->tail = true;
+    t->op.stage = MARK;
+    char *to = (char *)(t->items + t->writing.n_keys);
+    for (size_t i = 0; i < t->writing.n_keys; i++) {
+        ldr_slice *both[] = {&t->keys[i].item.key, &t->keys[i].item.value};
+        for (size_t s = 0; s < 2; s++) {
+            if (both[s]->n > 0)
+                memcpy(to, both[s]->p, both[s]->n);
+            both[s]->p = to;
+            to += both[s]->n;
+        }
+    }
+    return &t->op;
+}
+
+const ldr_err *ldr_put_result(const ldr_op *op, size_t i, int64_t *version)
+{
+    const put_key *k = &((const put *)op)->keys[i];
+    *version = k->item.state == LDR_FAILED ? 0 : k->item.version;
+    return &k->item.err;
+}
+
+void ldr_put_expired(const ldr_op *op, ldr_err *err)
+{
+    const put *p = (const put *)op;
+    char text[LDR_KEY_TEXT];
+    ldr_fail(err, LDR_LOST, "key \"%s\": the deadline passed while the source was writing; it may take effect",
+             ldr_key_text(p->keys[0].item.key, text));
+}
