@@ -1,7 +1,21 @@
 /* record.h - one cached thing: its value, its version, its times, and what later rooms need to judge it.
  *
  * All fields exist from the start. On the shelf and at rest a field that is zero takes no room: a flag word says
- * which fields follow, each 8 bytes, in the order of LDR_RECORD_FIELDS. A record never owns its bytes. */
+ * which fields follow, each 8 bytes, in the order of LDR_RECORD_FIELDS. A record never owns its bytes.
+ *
+ * At rest a record lies in an envelope. All words are little-endian, wherever it was written:
+ *
+ *    0        4        6       8          12           16            24                  32
+ *   +--------+--------+-------+----------+------------+-------------+-------------------+----------------+
+ *   | F1 LDR | format | flags | key size | value size | age_us      | left_us           | fields ...     |
+ *   +--------+--------+-------+----------+------------+-------------+-------------------+----------------+
+ *     magic    u16      u16     u32        u32          now - asked   soft - now; NEVER   8 bytes a flag
+ *
+ *   +---------+-----------+----------+
+ *   | key ... | value ... | checksum |   u32 of all the bytes before it
+ *   +---------+-----------+----------+
+ *
+ * Any format begins with the same magic and its number: the first 6 bytes tell a later one. */
 #ifndef LDR_RECORD_RECORD_H
 #define LDR_RECORD_RECORD_H
 
@@ -35,20 +49,25 @@ typedef struct ldr_record {
 int64_t ldr_record_hard_us(const ldr_record *r); /* soft + stale, saturating */
 
 /* Flag word and optional fields, as the shelf and the envelope keep them. */
+#define LDR_RECORD_FIELD_BITS 13 /* bits of the flag word that say which fields follow, used and to come */
+#define LDR_RECORD_FIELD_MASK ((1u << LDR_RECORD_FIELD_BITS) - 1)
 #define LDR_RECORD_MAX_FIELDS_BYTES (9 * 8)
 uint16_t ldr_record_flags(const ldr_record *r); /* bit i: field i follows; plus kind, compressed */
 size_t ldr_record_fields_size(uint16_t flags);
 size_t ldr_record_fields_write(const ldr_record *r, char *out); /* gives bytes written */
 void ldr_record_fields_read(ldr_record *r, uint16_t flags, const char *in); /* sets kind, compressed, all fields */
+bool ldr_record_flags_known(uint16_t flags); /* false: a field follows that this program does not know */
 
 /* ---- bytes at rest (L2, queue): magic, format number, flags, times, fields, key, value, checksum ----------- */
 #define LDR_ENVELOPE_FORMAT 1
+#define LDR_VALUE_MAX_BYTES ((size_t)512 << 20)
 
 /* Appends r to b. Times at rest are durations counted back from `now_us`, for clocks of two machines are never
- * compared: age and the time left. LDR_OK, LDR_NOMEM, LDR_TOO_LARGE (value over 512 MiB). */
+ * compared: age and the time left. LDR_OK, LDR_NOMEM, LDR_TOO_LARGE (value over 512 MiB, key over 65,535 bytes);
+ * b is as it was when not LDR_OK. */
 int ldr_envelope_write(const ldr_record *r, int64_t now_us, ldr_buf *b);
 /* Reads an envelope that must be exactly `bytes`, and carry `key` when key.n > 0. The record borrows from bytes.
- * LDR_OK; LDR_UNSUPPORTED: a later format (treat as a miss); LDR_CORRUPT: anything else that is wrong. */
+ * LDR_OK; LDR_UNSUPPORTED: a later format or a field of one (treat as a miss); LDR_CORRUPT: anything else wrong. */
 int ldr_envelope_read(ldr_slice bytes, ldr_slice key, int64_t now_us, ldr_record *out);
 
 /* ---- value <-> what a tier keeps --------------------------------------------------------------------------- */
