@@ -64,13 +64,13 @@ PKGS      = msgpack libxxhash $(if $(filter-out 0,$(WITH_SQLITE)),sqlite3) $(if 
 once      = $(eval $(1) := $(2))$($(1))
 PKG_CFLAGS = $(call once,PKG_CFLAGS,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
-LUA54_CFLAGS  = $(call once,LUA54_CFLAGS,$(shell pkg-config --cflags lua5.4))
+LUA54_CFLAGS  = $(call once,LUA54_CFLAGS,$(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)))
 LUAJIT_CFLAGS = $(call once,LUAJIT_CFLAGS,$(shell pkg-config --cflags luajit))
 
 WARN    := -Wall -Wextra $(if $(WERROR),-Werror)
 OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,$(if $(COVERAGE),-O0,-O2))
 SANFLAG := $(if $(SAN),-fsanitize=$(SAN) $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
-COVFLAG := $(if $(COVERAGE),--coverage -DLDR_COVERAGE)
+COVFLAG := $(if $(COVERAGE),--coverage)
 STD     := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread
 INC     := -Icore -Icore/include
 CFLAGS  ?= -g
@@ -84,7 +84,8 @@ have = $(if $(LOOSE),$(if $(strip $(1)),$$(ls $(1) 2>/dev/null)),$(1))
 
 # ---- targets -----------------------------------------------------------------------------------------------
 .PHONY: help all env demo test test-quick prove bench bench-nginx lint docs install uninstall clean FORCE
-.PHONY: lib modules module-5.4 module-luajit specs benches setup-demo setup-build setup-test setup-bench setup-lint
+.PHONY: lib modules module-5.4 module-luajit specs benches setup-demo setup-build setup-test setup-bench setup-lint setup-prove setup-docs bugs
+.PHONY: install-rock
 
 help: ## print these targets
 	@echo 'make TARGET [SAN=address|undefined|thread] [COVERAGE=1] [WITH_SQLITE=0] [WITH_ZSTD=0] [WITH_JSON=0] [CC=...] [V=1]'
@@ -111,6 +112,33 @@ test: setup-test ## run every kind of test at a reduced count
 test-quick: setup-test ## run the C specs of the release build and the Lua specs under Lua 5.4
 	@LOOSE=$(LOOSE) sh spec/support/run.sh quick
 
+prove: setup-prove ## run the counts and tools that the figures ask for (PART=bare: a bare Debian; TRACES=folder; ONLY="suite ...")
+ifeq ($(PART),bare)
+	@sh spec/support/bare.sh
+else
+	@LARDER_PROVE=1 sh spec/support/run.sh $(or $(ONLY),prove)
+endif
+
+bench: setup-bench ## measure: ratios in one run, minimum and median (PEERS=folder for originals that no package carries)
+	@$(MAKE) --no-print-directory -j$(JOBS) all benches
+	@sh spec/bench/run.sh $(ARGS)
+
+bench-nginx: setup-bench ## measure inside nginx
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@if [ -f spec/bench/nginx.sh ]; then sh spec/bench/nginx.sh $(ARGS); else echo 'bench-nginx: not built yet'; fi
+
+lint: setup-lint ## compilers without warnings, luacheck, directions of includes, sizes, exported symbols, docs of every name
+	@$(MAKE) --no-print-directory -j$(JOBS) lib modules
+	@CC_FLAGS='$(lint_flags)' LUA54_FLAGS='$(LUA54_CFLAGS)' LUAJIT_FLAGS='$(LUAJIT_CFLAGS)' sh spec/support/lint.sh
+lint_flags = $(STD) -Wall -Wextra -Werror $(INC) $(PLUGIN_DEFS) $(PKG_CFLAGS)
+
+docs: setup-docs ## pages of the Lua module's comments, in build/docs
+	@mkdir -p build/docs && ldoc -q -p larder -t Larder -f markdown -d build/docs lua/larder && echo build/docs/index.html
+
+# Each seeded bug of spec/bugs.list must turn its spec red; speaks TAP.
+bugs: lib modules specs
+	@CC='$(CC)' FLAGS='$(ALL_CFLAGS)' LIBS='$(ALL_LIBS)' LUA54_FLAGS='-Ilua $(LUA54_CFLAGS)' LUAJIT_FLAGS='-Ilua $(LUAJIT_CFLAGS)' sh spec/support/bugs.sh $(ONLY)
+
 clean: ## remove everything that was built
 	rm -rf build
 
@@ -135,10 +163,10 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 	$(call say,CC ,$<)$(call cc,$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@)
 $(OUT)/obj/lua5.4/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(call say,CC ,$< (Lua 5.4))$(call cc,$(CC) $(ALL_CFLAGS) $(LUA54_CFLAGS) -MMD -MP -c $< -o $@)
+	$(call say,CC ,$< (Lua 5.4))$(call cc,$(CC) $(ALL_CFLAGS) -Ilua $(LUA54_CFLAGS) -MMD -MP -c $< -o $@)
 $(OUT)/obj/luajit/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(call say,CC ,$< (LuaJIT))$(call cc,$(CC) $(ALL_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c $< -o $@)
+	$(call say,CC ,$< (LuaJIT))$(call cc,$(CC) $(ALL_CFLAGS) -Ilua $(LUAJIT_CFLAGS) -MMD -MP -c $< -o $@)
 
 $(LIB_A): $(CORE_O) $(OUT)/sources
 	$(call say,AR ,$@)rm -f $@; ar rcs $@ $(call have,$(CORE_O))
@@ -182,5 +210,34 @@ endef
 export LARDER_PC = $(call PC,$(PREFIX))
 $(OUT)/larder.pc: FORCE
 	@mkdir -p $(@D); printf '%s\n' "$$LARDER_PC" | cmp -s - $@ || printf '%s\n' "$$LARDER_PC" > $@
+
+# What is installed, each file once, as SOURCE:TARGET; uninstall removes exactly these.
+DATA      := $(sort $(wildcard examples/data/*))
+I_LIB     := $(foreach f,liblarder.a liblarder.so.$(VERSION),$(OUT)/$(f):$(PREFIX)/lib/$(f)) $(OUT)/larder.pc:$(PREFIX)/lib/pkgconfig/larder.pc \
+             $(foreach f,$(wildcard core/include/*.h),$(f):$(PREFIX)/include/$(notdir $(f)))
+lua_files  = $(foreach f,$(LUA_SRC),$(f):$(1)/$(f:lua/%=%))
+I_LUA     := $(call lua_files,$(PREFIX)/share/lua/5.4) $(call lua_files,$(PREFIX)/share/lua/5.1)
+I_MODULE  := $(MOD54):$(PREFIX)/lib/lua/5.4/larder/core.so $(MODJT):$(PREFIX)/lib/lua/5.1/larder/core.so
+I_BIN     := lua/bin/larder:$(PREFIX)/bin/larder
+I_DATA    := $(foreach f,$(DATA),$(f):$(PREFIX)/share/larder/$(notdir $(f)))
+INSTALLED := $(I_LIB) $(I_LUA) $(I_MODULE) $(I_BIN) $(I_DATA)
+I_LINKS   := $(PREFIX)/lib/liblarder.so $(PREFIX)/lib/liblarder.so.$(SOMAJOR)
+I_DIRS    := $(PREFIX)/share/lua/5.4/larder $(PREFIX)/share/lua/5.1/larder $(PREFIX)/lib/lua/5.4/larder $(PREFIX)/lib/lua/5.1/larder $(PREFIX)/share/larder
+# Programs and libraries are executable, all else is only read.
+mode       = $(if $(filter %.so %.so.$(VERSION) %/bin/larder,$(1)),755,644)
+put        = $(foreach f,$(1),install -D -m $(call mode,$(f)) '$(firstword $(subst :, ,$(f)))' '$(DESTDIR)$(lastword $(subst :, ,$(f)))' && ) true
+
+install: all ## install below $(DESTDIR)$(PREFIX): library, header, Lua files, modules, the command
+	@$(call put,$(INSTALLED))
+	@for l in $(I_LINKS); do ln -sf liblarder.so.$(VERSION) "$(DESTDIR)$$l" || exit 1; done
+	@echo 'installed $(words $(INSTALLED)) files below $(DESTDIR)$(PREFIX)'
+
+uninstall: ## remove exactly what install put there
+	@rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(lastword $(subst :, ,$(f)))') $(I_LINKS:%='$(DESTDIR)%')
+	@for d in $(I_DIRS); do [ ! -d "$(DESTDIR)$$d" ] || find "$(DESTDIR)$$d" -depth -type d -empty -delete; done
+
+# Used by the rockspec: the same files for Lua 5.4 only, where luarocks wants them.
+install-rock: module-5.4
+	@$(call put,$(call lua_files,$(LUADIR)) $(MOD54):$(LIBDIR)/larder/core.so $(I_BIN:%$(PREFIX)/bin/larder=%$(BINDIR)/larder) $(foreach f,$(DATA),$(f):$(CONFDIR)/$(notdir $(f))))
 
 -include $(CORE_O:.o=.d) $(BIND54_O:.o=.d) $(BINDJT_O:.o=.d) $(HELP_O:.o=.d) $(SPEC_C:%.c=$(OUT)/obj/%.d) $(BENCH_C:%.c=$(OUT)/obj/%.d)

@@ -3,15 +3,18 @@
 # of the tests themselves. A suite that crashes, hangs, does not build or runs nothing is one failure more.
 # The last line stands alone: "N passed, N failed".
 #
-#   run.sh test        everything `make test` promises
+#   run.sh test        what `make test` runs
 #   run.sh quick       C specs of the release build, Lua specs under Lua 5.4
-#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs
+#   run.sh prove       what `make prove` runs (with LARDER_PROVE=1 for the full counts)
+#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage
+#
+# Specs under a slowing tool (TSan, valgrind, ASan in LuaJIT, coverage) run at the reduced counts.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 
 : "${MAKE:=make}"
-: "${SPEC_TIMEOUT:=180}"   # seconds for one C spec
-: "${LUA_TIMEOUT:=420}"    # seconds for all Lua specs under one Lua
+: "${SPEC_TIMEOUT:=$([ -n "${LARDER_PROVE-}" ] && echo 1200 || echo 180)}" # seconds for one spec file
+: "${COVERAGE_FLOOR:=90}" # per cent of the lines of core/
 LARDER_SEED=${LARDER_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 export LARDER_SEED
 logs=build/log
@@ -40,25 +43,24 @@ fail() {
 
 # counted NAME LOG CODE SECONDS: adds a finished suite's TAP lines up and shows what went wrong.
 counted() {
-    ok=$(grep -c '^ok ' "$2")
-    skipped=$(grep -ci '^ok .*# skip' "$2")
-    bad=$(grep -c '^not ok ' "$2")
-    passed=$((passed + ok - skipped))
+    skipped=$(grep -ciE '^(not )?ok .*# skip' "$2")
+    ok=$(($(grep -c '^ok ' "$2") - $(grep -ciE '^ok .*# skip' "$2")))
+    bad=$(($(grep -c '^not ok ' "$2") - $(grep -ciE '^not ok .*# skip' "$2")))
+    planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$2" | awk '{ n += $1 } END { print n + 0 }')
+    ran=$((ok + bad + skipped))
+    passed=$((passed + ok))
     failed=$((failed + bad))
     note=
     [ "$skipped" -gt 0 ] && note=", $skipped skipped"
-    printf '  %-34s %5d passed, %d failed%s  (%s s)\n' "$1" $((ok - skipped)) "$bad" "$note" "$4"
+    printf '  %-34s %5d passed, %d failed%s  (%s s)\n' "$1" "$ok" "$bad" "$note" "$4"
     [ "$bad" -gt 0 ] && grep -A12 '^not ok ' "$2" | grep -v '^ok ' | head -80 | sed 's/^/    /'
-    if [ "$3" -eq 124 ] || [ "$3" -eq 137 ]; then
-        fail "$1: did not end in time; last lines:"
-    elif [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then
-        fail "$1: ended with code $3 though no test failed; last lines:"
-    elif [ "$ok" -eq 0 ] && [ "$bad" -eq 0 ]; then
-        fail "$1: ran no test; last lines:"
-    else
-        return 0
+    if [ "$3" -eq 124 ] || [ "$3" -eq 137 ]; then fail "$1: did not end in time; last lines:"
+    elif [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then fail "$1: ended with code $3 though no test failed; last lines:"
+    elif [ "$ran" -eq 0 ]; then fail "$1: ran no test; last lines:"
+    elif [ "$ran" -lt "$planned" ] || [ "$planned" -eq 0 ]; then fail "$1: ended early, $ran of $planned tests; last lines:"
+    else return 0
     fi
-    tail -15 "$2" | sed 's/^/    /'
+    tail -25 "$2" | sed 's/^/    /'
 }
 
 # timed NAME LIMIT COMMAND...: runs one suite with a time limit, its words in a log of its own.
@@ -66,65 +68,135 @@ timed() {
     t_name=$1
     t_limit=$2
     shift 2
-    t_log=$logs/$(printf '%s' "$t_name" | tr '/ ' '--').log
+    t_log=$logs/$suite/$(printf '%s' "$t_name" | tr '/ ' '--').log
     t_from=$(date +%s)
     timeout -k 5 "$t_limit" "$@" >"$t_log" 2>&1 </dev/null
     counted "$t_name" "$t_log" $? $(($(date +%s) - t_from))
 }
 
-# c_specs OUT TITLE [VARIABLE=VALUE...]
+# c_specs OUT TOOL [VARIABLE=VALUE...]: builds the C specs and runs each, in front of it TOOL (may be empty).
 c_specs() {
     c_out=$1
-    section "$2"
+    c_tool=$2
     shift 2
     made "$logs/build-specs.log" specs "$@" || fail "C specs: the build failed"
-    c_any=
-    for c_src in spec/core/*_spec.c; do
+    set -- spec/core/*_spec.c
+    [ -f "$1" ] || { fail "C specs: there are none"; return; }
+    for c_src in "$@"; do
         c_name=$(basename "$c_src" .c)
-        c_any=$c_any.
         if [ -x "$c_out/spec/$c_name" ]; then
-            CMOCKA_MESSAGE_OUTPUT=TAP timed "$c_name" "$SPEC_TIMEOUT" "$c_out/spec/$c_name"
+            # shellcheck disable=SC2086
+            CMOCKA_MESSAGE_OUTPUT=TAP timed "$c_name" "$SPEC_TIMEOUT" $c_tool "$c_out/spec/$c_name"
         else
             fail "$c_name: was not built"
         fi
     done
-    [ -n "$c_any" ] || fail "C specs: there are none"
 }
 
-# lua_specs LUA TARGET
+# lua_specs LUA OUT COMMAND [VARIABLE=VALUE...]: builds the module and runs each Lua spec by COMMAND.
 lua_specs() {
-    section "Lua specs under $1"
-    made "$logs/build-$1.log" "$2" || { fail "the module for $1: the build failed"; return; }
-    ls spec/*_spec.lua >/dev/null 2>&1 || { fail "Lua specs: there are none"; return; }
-    eval "$("$MAKE" -s env)"
-    for l_src in spec/*_spec.lua; do
-        timed "$(basename "$l_src" .lua) ($1)" "$LUA_TIMEOUT" \
-            "$1" spec/support/busted.lua -o TAP --seed="$LARDER_SEED" "$l_src"
+    l_lua=$1
+    l_out=$2
+    l_command=$3
+    shift 3
+    case $l_lua in lua5.4) l_target=module-5.4 ;; *) l_target=module-luajit ;; esac
+    # Examples and the command are run by specs, and some of them are C programs.
+    made "$logs/build-$l_lua.log" "$l_target" lib "$@" || { fail "the module for $l_lua: the build failed"; return; }
+    set -- spec/*_spec.lua
+    [ -f "$1" ] || { fail "Lua specs: there are none"; return; }
+    eval "$(sh spec/support/env.sh "$l_out")"
+    LARDER_LUA=$l_lua
+    export LARDER_LUA
+    for l_src in "$@"; do
+        # shellcheck disable=SC2086
+        timed "$(basename "$l_src" .lua) ($l_lua)" "$SPEC_TIMEOUT" \
+            $l_command spec/support/busted.lua -o TAP --seed="$LARDER_SEED" "$l_src"
     done
 }
 
+# reduced COMMAND...: without the full counts.
+reduced() (
+    unset LARDER_PROVE
+    "$@"
+    printf '%d %d\n' "$passed" "$failed" >"$logs/counts"
+)
+# The line coverage of core/ by all C specs and the Lua specs under Lua 5.4.
+coverage() {
+    find build/coverage -name '*.gcda' -exec rm -f {} + 2>/dev/null
+    c_specs build/coverage "" COVERAGE=1
+    lua_specs lua5.4 build/coverage lua5.4 COVERAGE=1
+    find build/coverage/obj/core -name '*.gcda' -exec gcov -n {} + 2>/dev/null | sh spec/support/covered.sh >"$logs/coverage.log"
+    sed 's/^/  /' "$logs/coverage.log"
+    c_percent=$(sed -n 's/^core\/ in all *\([0-9]*\)\..*/\1/p' "$logs/coverage.log")
+    if [ "${c_percent:-0}" -ge "$COVERAGE_FLOOR" ]; then passed=$((passed + 1))
+    else fail "line coverage of core/ is below $COVERAGE_FLOOR %"
+    fi
+}
+
+# TSan does not know every layout of a newer kernel's memory.
+fixed_addresses=$(setarch -R true 2>/dev/null && echo 'setarch -R')
+memcheck='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --keep-debuginfo=yes --num-callers=20'
+
 suite() {
+    suite=$1
+    mkdir -p "$logs/$suite"
     case $1 in
-    c) c_specs build "C specs, release build" ;;
-    c-asan)
-        ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
-        UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-        export ASAN_OPTIONS UBSAN_OPTIONS
-        c_specs build/address-undefined "C specs under ASan and UBSan" SAN=address,undefined
+    c)
+        section "C specs, release build"
+        c_specs build ""
         ;;
-    lua5.4) lua_specs lua5.4 module-5.4 ;;
-    luajit) lua_specs luajit module-luajit ;;
+    lua5.4 | luajit)
+        section "Lua specs under $1"
+        lua_specs "$1" build "$1"
+        ;;
+    c-asan)
+        section "C specs under ASan and UBSan"
+        c_specs build/address-undefined "" SAN=address,undefined
+        ;;
+    c-tsan)
+        section "C specs under TSan"
+        reduced c_specs build/thread "$fixed_addresses" SAN=thread
+        ;;
+    c-valgrind)
+        section "C specs under valgrind"
+        reduced c_specs build "$memcheck"
+        ;;
+    lua5.4-valgrind)
+        section "Lua specs under Lua 5.4 and valgrind"
+        reduced lua_specs lua5.4 build "$memcheck lua5.4"
+        ;;
+    luajit-asan)
+        section "Lua specs under LuaJIT with the JIT off, the module built with ASan"
+        l_asan=$(gcc -print-file-name=libasan.so)
+        reduced lua_specs luajit build/address "env LD_PRELOAD=$l_asan luajit -joff" SAN=address
+        ;;
+    coverage)
+        section "Line coverage"
+        reduced coverage
+        ;;
+    bugs)
+        section "Seeded bugs"
+        made "$logs/build-bugs.log" lib modules specs || fail "seeded bugs: the build failed"
+        timed "seeded bugs" 1200 "$MAKE" --no-print-directory -s bugs
+        grep '^ok ' "$logs/bugs/seeded-bugs.log" | sed 's/^ok [0-9]* - /    /'
+        ;;
     *) fail "no such suite: $1" ;;
     esac
+    [ ! -f "$logs/counts" ] || { read -r passed failed <"$logs/counts"; rm -f "$logs/counts"; }
 }
 
 mkdir -p "$logs"
+rm -f "$logs/counts"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 [ $# -gt 0 ] || set -- test
 case $1 in
-test) set -- c lua5.4 luajit c-asan ;;
+test) set -- c lua5.4 luajit c-asan bugs ;;
 quick) set -- c lua5.4 ;;
+prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs ;;
 esac
+started=$(date +%s)
 printf 'seed %s (LARDER_SEED=%s repeats it)\n' "$LARDER_SEED" "$LARDER_SEED"
 for s in "$@"; do suite "$s"; done
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+printf '\n%s s%s\n' $(($(date +%s) - started)) "${LARDER_PROVE:+, full counts}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Shows that the suite catches what it says it catches. spec/bugs.list has a line for each seeded bug:
+#
+#   NAME  WHAT
+#
+# WHAT is the name of a C spec, or `lua5.4 spec/x_spec.lua`, or `luajit spec/x_spec.lua`. The sources that know
+# the switch LDR_BUG_NAME are compiled with it and put before the healthy library: then the named spec must turn
+# red. A bug that its spec does not notice is a failure here. Speaks TAP. `make bugs` calls it with CC, FLAGS, LIBS,
+# LUA54_FLAGS and LUAJIT_FLAGS set; arguments restrict it to the bugs named.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+list=spec/bugs.list
+: "${BUG_TIMEOUT:=60}"
+n=0
+
+say() {
+    n=$((n + 1))
+    printf '%s %d - bug %s: %s\n' "$1" "$n" "$2" "$3"
+}
+
+# Compiles into the folder $1 every source of $2... that knows the switch; the objects' names go to $objects.
+seeded() {
+    s_dir=$1
+    shift
+    for s_src in $(grep -lw "LDR_BUG_$bug" "$@" 2>/dev/null); do
+        s_o=$s_dir/$(printf '%s' "$s_src" | tr '/' '-').o
+        # shellcheck disable=SC2086
+        $CC $FLAGS ${s_flags-} "-DLDR_BUG_$bug" -c "$s_src" -o "$s_o" || return 1
+        objects="$objects $s_o"
+    done
+}
+
+# The spec under the bug: sets $code; words go to $dir/log.
+c_spec() {
+    objects=
+    seeded "$dir" $(find core -name '*.c') || return 1
+    [ -n "$objects" ] || { echo "no C source of core/ knows LDR_BUG_$bug" >"$dir/log"; return 1; }
+    $CC -o "$dir/spec" $objects "build/obj/spec/core/$1.o" build/spec/libhelp.a build/liblarder.a -lcmocka $LIBS || return 1
+    CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "$BUG_TIMEOUT" "$dir/spec" >"$dir/log" 2>&1 </dev/null
+    code=$?
+}
+
+lua_spec() {
+    case $1 in
+    lua5.4) s_flags=$LUA54_FLAGS; s_env=LUA_CPATH_5_4 ;;
+    *) s_flags=$LUAJIT_FLAGS; s_env=LUA_CPATH ;;
+    esac
+    objects=
+    seeded "$dir" $(find core lua/bind -name '*.c') || return 1
+    [ -n "$objects" ] || { echo "no C source knows LDR_BUG_$bug" >"$dir/log"; return 1; }
+    mkdir -p "$dir/larder"
+    l_rest=
+    for l_o in "build/obj/$1"/lua/bind/*.o; do
+        [ -f "$dir/lua-bind-$(basename "$l_o" .o).c.o" ] || l_rest="$l_rest $l_o"
+    done
+    $CC -shared -Wl,--version-script=build/module.map -o "$dir/larder/core.so" $objects $l_rest build/liblarder.a $LIBS || return 1
+    eval "$(sh spec/support/env.sh build)"
+    env "$s_env=$PWD/$dir/?.so;;" timeout -k 5 "$BUG_TIMEOUT" "$1" spec/support/busted.lua -o TAP "$2" >"$dir/log" 2>&1 </dev/null
+    code=$?
+}
+
+one() {
+    bug=$1
+    dir=build/bugs/$1
+    s_flags=
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    case $2 in
+    lua5.4 | luajit) ran="$2 $3"; lua_spec "$2" "$3" ;;
+    *) ran=$2; c_spec "$2" ;;
+    esac >"$dir/build" 2>&1 || { say 'not ok' "$bug" "could not be built"; cat "$dir/build" "$dir/log" 2>/dev/null | head -20 | sed 's/^/# /'; return; }
+    reds=$(grep -c '^not ok ' "$dir/log")
+    if [ "$reds" -gt 0 ]; then say ok "$bug" "caught by $ran ($reds red)"
+    elif [ "$code" -ne 0 ]; then say ok "$bug" "caught by $ran (ended with code $code)"
+    else say 'not ok' "$bug" "$ran stayed green"
+    fi
+}
+
+[ -f "$list" ] || { say ok none "there is no $list yet # SKIP"; exit 0; }
+while read -r name what spec; do
+    case $name in '' | '#'*) continue ;; esac
+    case " ${*:-$name} " in *" $name "*) one "$name" "$what" "$spec" ;; esac
+done <"$list"
+printf '1..%d\n' "$n"
