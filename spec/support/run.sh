@@ -125,7 +125,7 @@ coverage() {
     find build/coverage -name '*.gcda' -exec rm -f {} + 2>/dev/null
     c_specs build/coverage "" COVERAGE=1
     lua_specs lua5.4 build/coverage lua5.4 COVERAGE=1
-    find build/coverage/obj/core -name '*.gcda' -exec gcov -n {} + 2>/dev/null | sh spec/support/covered.sh >"$logs/coverage.log"
+    find build/coverage/obj/core -name '*.gcno' -exec gcov -n {} + 2>/dev/null | sh spec/support/covered.sh >"$logs/coverage.log"
     sed 's/^/  /' "$logs/coverage.log"
     c_percent=$(sed -n 's/^core\/ in all *\([0-9]*\)\..*/\1/p' "$logs/coverage.log")
     if [ "${c_percent:-0}" -ge "$COVERAGE_FLOOR" ]; then passed=$((passed + 1))
