@@ -33,7 +33,9 @@ typedef struct ldr_flow {
     const ldr_plan *read_plan, *write_plan;
     int level, on_timeout;
     bool no_guard;
+    bool write_if_can; /* a write that the source does not know goes to the tiers alone; else it is unsupported */
     bool asks_ttl; /* ttls are functions of the embedder: the flow wants a call LDR_TTL */
+    int64_t lease_us; /* how long a load may hold others back */
     int64_t lock_wait_us, source_timeout_us;
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;

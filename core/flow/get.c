@@ -163,6 +163,7 @@ static void begin_flight(get *g, get_key *k, bool join, bool may_fill)
     ldr_list_init(&k->waiter.link);
     g->looked = k;
     ldr_flight_ask ask = {.key = k->key, .hash = k->hash, .join = join, .may_fill = may_fill,
+                          .now_us = ldr_clock_now(&f->clock), .lease_us = f->lease_us,
                           .host = g->op.owner.host, .waiter = &k->waiter, .ctx = g,
                           .held = g->asking.refresh || !join ? NULL : held_by_now};
     switch (ldr_flight_begin(f->flights, &ask, &k->flight)) {

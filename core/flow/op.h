@@ -24,6 +24,7 @@ typedef struct ldr_want {
     int64_t deadline_us;
     ldr_request *request;
     ldr_op *op;
+    bool background; /* SPAWN: nobody waits for it */
 } ldr_want;
 
 /* Who steps an operation: told once, before the first step. */

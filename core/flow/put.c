@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "flow/op.h"
 
-enum { TIERS, TAIL, MARK, SOURCE, TTLS, APPLY, DONE };
+enum { UNABLE, TIERS, TAIL, MARK, SOURCE, TTLS, APPLY, DONE };
 
 typedef struct put_key {
     ldr_item item;
@@ -218,6 +218,14 @@ static void each(put *p, void (*what)(put *p, put_key *k))
         what(p, &p->keys[i]);
 }
 
+static void refuse(put *p, put_key *k)
+{
+    k->item.state = LDR_FAILED;
+    ldr_fail(&k->item.err, LDR_UNSUPPORTED, "source %s cannot %s, which pattern %s needs", p->op.flow->source->ops->name,
+             p->writing.verb == LDR_ERASE ? "delete" : "store", p->op.flow->write_plan->name);
+    told(p, k);
+}
+
 static ldr_op *begin_tail(put *p);
 
 static ldr_want want(put *p, int kind, int verb)
@@ -231,6 +239,10 @@ static ldr_want put_step(ldr_op *op)
     put *p = (put *)op;
     ldr_flow *f = op->flow;
     switch (op->stage) {
+    case UNABLE:
+        each(p, refuse);
+        op->stage = DONE;
+        break;
     case TIERS:
         each(p, put_tiers);
         op->stage = DONE;
@@ -240,7 +252,7 @@ static ldr_want put_step(ldr_op *op)
         op->stage = DONE;
         ldr_op *tail = begin_tail(p);
         if (tail)
-            return (ldr_want){.kind = LDR_WANT_SPAWN, .op = tail};
+            return (ldr_want){.kind = LDR_WANT_SPAWN, .op = tail, .background = true};
         ldr_meter_add(f->meter, LDR_M_weak_failures, p->writing.n_keys);
         break;
     }
@@ -285,8 +297,10 @@ static void put_end(ldr_op *op)
 
 static int first_stage(ldr_flow *f, const ldr_writing *w, bool tail)
 {
-    if (!f->write_plan->write_source || !source_can(f, w->verb))
+    if (!f->write_plan->write_source || (f->write_if_can && !source_can(f, w->verb)))
         return TIERS;
+    if (!source_can(f, w->verb))
+        return UNABLE;
     return w->level == LDR_WEAK && w->if_version == LDR_ANY && !tail ? TAIL : MARK;
 }
 

@@ -137,6 +137,7 @@ static ldr_flight *flight_new(ldr_flights *f, ldr_keystate *k, const ldr_flight_
     flight->refs = 1;
     flight->may_fill = ask->may_fill;
     flight->host = ask->host;
+    flight->began_us = ask->now_us;
     ldr_list_init(&flight->waiters);
     flight->item.key = ldr_slice_of(k->key, k->n_key);
     flight->item.if_version = LDR_ANY;
@@ -153,6 +154,10 @@ static enum ldr_flight_role begin_locked(ldr_flights *f, stripe *s, const ldr_fl
     ldr_keystate *k = state_of(f, s, ask->key, ask->hash);
     if (!k)
         return LDR_FLIGHT_NOMEM;
+    if (k->listed && ask->now_us - k->listed->began_us > ask->lease_us) { /* its lease ran out: fenced off */
+        k->listed = NULL;
+        k->gen++;
+    }
     if (ask->join && k->listed) {
         *out = k->listed;
         k->listed->refs++;

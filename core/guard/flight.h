@@ -40,7 +40,7 @@ typedef struct ldr_flight {
     ldr_list waiters;
     void *load;            /* the operation that loads, NULL before and after; for operations of the same host */
     const void *host;      /* of the leader */
-    int64_t asked_us, load_us, soft_us;
+    int64_t began_us, asked_us, load_us, soft_us;
     ldr_record *record;    /* while landing: what would be kept, NULL nothing */
 } ldr_flight;
 
@@ -51,6 +51,7 @@ typedef struct ldr_flight_ask {
     uint64_t hash;
     bool join;             /* may join a listed load, and list the new one; false: a load of one's own */
     bool may_fill;
+    int64_t now_us, lease_us; /* a listed load that began more than lease_us ago is joined by nobody and fills no more */
     const void *host;      /* identity of the asking loop or thread */
     ldr_waiter *waiter;    /* woken when the flight has landed; ldr_flight_leave takes it off */
     bool (*held)(void *ctx); /* under the lock, before a new load: is it in the shelf by now? NULL: no */

@@ -1,0 +1,259 @@
+/* cache.c - checks the options of the C interface, builds the rooms, owns them, and starts anew after a fork. */
+#include "cache.h"
+
+#include "base/err.h"
+#include "plugins.h"
+#include "upkeep/errand.h"
+#include "policy/policy.h"
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define PAGE_BYTES 4096
+#define LEASE_LEAST_US (60 * (int64_t)LDR_SEC) /* a load in this process is known to live: its lease is renewed so long */
+
+static int64_t or_default(int64_t value, int64_t fallback)
+{
+    return value == 0 ? fallback : value == LDR_TTL_ZERO ? 0 : value;
+}
+
+static int check(const ldr_options *o, ldr_err *err)
+{
+    if (o->size != sizeof *o)
+        return ldr_fail(err, LDR_INVALID, "options.size is %zu, wanted sizeof(ldr_options) = %zu", o->size, sizeof *o);
+    if (!ldr_plan_of(o->read_pattern) || !ldr_plan_of(o->write_pattern))
+        return ldr_fail(err, LDR_INVALID, "a pattern is out of range");
+    if (o->level != LDR_EVENTUAL && o->level != LDR_WEAK)
+        return ldr_fail(err, LDR_INVALID, "level %d is not built: eventual and weak are", o->level);
+    if (!(o->jitter >= 0 && o->jitter <= 1))
+        return ldr_fail(err, LDR_INVALID, "jitter must be within 0 to 1");
+    if (o->ttl_us < LDR_TTL_ZERO || o->stale_ttl_us < 0 || o->negative_ttl_us < 0 || o->bound_hard_us < 0)
+        return ldr_fail(err, LDR_INVALID, "a ttl is below 0");
+    if (o->sqlite_file && (o->load || o->store || o->erase))
+        return ldr_fail(err, LDR_INVALID, "two sources are named: SQLite and functions");
+    return LDR_OK;
+}
+
+static void choose(ldr_flow *f, const ldr_options *o)
+{
+    f->read_plan = ldr_plan_of(o->read_pattern);
+    f->write_plan = ldr_plan_of(o->write_pattern == LDR_READ_THROUGH ? LDR_WRITE_THROUGH : o->write_pattern);
+    f->write_if_can = o->write_pattern == LDR_READ_THROUGH;
+    f->level = o->level;
+    f->on_timeout = o->on_timeout;
+    f->no_guard = o->no_guard;
+    f->source_timeout_us = or_default(o->source_timeout_us, 5 * LDR_SEC);
+    f->lock_wait_us = or_default(o->lock_wait_us, 5 * LDR_SEC);
+    f->lease_us = or_default(o->lock_ttl_us, f->source_timeout_us + LDR_SEC);
+    if (f->lease_us < LEASE_LEAST_US)
+        f->lease_us = LEASE_LEAST_US;
+    f->ttl_us = or_default(o->ttl_us, 300 * (int64_t)LDR_SEC);
+    f->stale_us = o->stale_ttl_us;
+    f->negative_us = o->negative_ttl_us;
+    f->bound_hard_us = LDR_NEVER;
+    f->jitter = o->jitter;
+    f->sealing = (ldr_sealing){.codec = o->codec, .compress_min = o->compress_min, .mem = &f->mem};
+}
+
+static uint64_t draw_seed(uint64_t given)
+{
+    uint64_t seed = given;
+    while (seed == 0)
+        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+            seed = (uint64_t)getpid() * 0x9E3779B97F4A7C15u + (uint64_t)(uintptr_t)&seed;
+    return seed;
+}
+
+static int open_gate(ldr_cache *c, ldr_err *err)
+{
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return ldr_fail_oom(err);
+    madvise(page, PAGE_BYTES, MADV_WIPEONFORK);
+    c->gate = page;
+    *c->gate = 1;
+    c->pid = getpid();
+    return LDR_OK;
+}
+
+/* The rooms whose locks and threads a fork breaks: made at open, and anew in a child. */
+static int furnish(ldr_cache *c, ldr_err *err)
+{
+    ldr_flow *f = &c->flow;
+    f->flights = ldr_flights_new(&f->mem);
+    f->backoff = ldr_backoff_new(&f->mem);
+    c->thread = ldr_thread_new(&f->mem);
+    if (!f->flights || !f->backoff || !c->thread)
+        return ldr_fail_oom(err);
+    if (c->shelf_options.bytes == 0)
+        return LDR_OK;
+    return ldr_shelf_new(&c->shelf_options, &f->mem, &f->shelf, err);
+}
+
+static void empty(ldr_cache *c)
+{
+    ldr_thread_free(c->thread);
+    ldr_shelf_free(c->flow.shelf);
+    ldr_flights_free(c->flow.flights);
+    ldr_backoff_free(c->flow.backoff, &c->flow.mem);
+    c->thread = NULL;
+    c->flow.shelf = NULL;
+    c->flow.flights = NULL;
+    c->flow.backoff = NULL;
+}
+
+static int listen_to_changes(ldr_cache *c, const ldr_options *o, ldr_err *err)
+{
+    ldr_flow *f = &c->flow;
+    c->changes = (ldr_changes){.flow = f, .mark = LDR_UNSET};
+    if (!f->source || !f->source->ops->run || o->changes_interval < 0 || !f->source->ops->can(f->source, LDR_CHANGES))
+        return LDR_OK;
+    c->changes.interval_us = o->changes_interval > 0 ? (int64_t)(o->changes_interval * LDR_SEC) : LDR_SEC / 10;
+    if (c->changes.interval_us < LDR_MS)
+        c->changes.interval_us = LDR_MS;
+    return ldr_changes_begin(&c->changes, err);
+}
+
+static void shelf_by(const ldr_options *o, uint64_t seed, ldr_shelf_options *s)
+{
+    *s = (ldr_shelf_options){.seed = seed};
+    if (o->no_l1)
+        return;
+    s->bytes = o->l1_bytes ? o->l1_bytes : 64u << 20;
+    if (s->bytes < 64u << 10)
+        s->bytes = 64u << 10;
+    s->entries = o->l1_entries;
+    s->shards = o->l1_shards;
+    s->negatives = o->l1_negatives > 0 ? o->l1_negatives : 0.1;
+    s->policy = o->l1_policy ? o->l1_policy : "s3fifo";
+}
+
+static int build(ldr_cache *c, const ldr_options *o, ldr_err *err)
+{
+    ldr_flow *f = &c->flow;
+    f->seed = draw_seed(o->seed);
+    atomic_store(&f->random, f->seed);
+    choose(f, o);
+    shelf_by(o, f->seed, &c->shelf_options);
+    f->meter = ldr_meter_new(&f->mem);
+    if (!f->meter)
+        return ldr_fail_oom(err);
+    ldr_events_init(&f->events, &f->mem, f->meter);
+    int code = open_gate(c, err);
+    if (code == LDR_OK)
+        code = furnish(c, err);
+    if (code == LDR_OK)
+        code = ldr_plugins_open_source(o, &f->mem, &f->source, err);
+    if (code == LDR_OK && f->source && o->bound_hard_us > 0)
+        f->bound_hard_us = o->bound_hard_us;
+    return code == LDR_OK ? listen_to_changes(c, o, err) : code;
+}
+
+int ldr_cache_new(const ldr_options *o, const ldr_environment *env, ldr_cache **out, ldr_err *err)
+{
+    const ldr_mem *mem = env && env->mem ? env->mem : &ldr_mem_system;
+    *out = NULL;
+    int code = check(o, err);
+    if (code != LDR_OK)
+        return code;
+    ldr_cache *c = ldr_mem_zero(mem, 1, sizeof *c);
+    if (!c)
+        return ldr_fail_oom(err);
+    c->flow.mem = *mem;
+    if (env && env->virtual_clock)
+        ldr_clock_init_virtual(&c->flow.clock, env->virtual_start_us);
+    else
+        ldr_clock_init(&c->flow.clock);
+    code = build(c, o, err);
+    if (code == LDR_OK) {
+        *out = c;
+        return LDR_OK;
+    }
+    ldr_cache_free(c);
+    return code;
+}
+
+/* In a forked child: everything that the parent's threads may have held is left behind. */
+static int start_anew(ldr_cache *c, ldr_err *err)
+{
+    ldr_flow *f = &c->flow;
+    c->incarnation++;
+    c->chore_runs = false;
+    empty(c);
+    uint32_t mask = atomic_load(&f->events.mask);
+    ldr_events_init(&f->events, &f->mem, f->meter);
+    ldr_events_listen(&f->events, mask);
+    int code = furnish(c, err);
+    if (code != LDR_OK) {
+        empty(c);
+        return code;
+    }
+    if (f->source && f->source->ops->forked)
+        f->source->ops->forked(f->source);
+    c->pid = getpid();
+    *c->gate = 1;
+    if (c->changes.interval_us > 0)
+        ldr_changes_begin(&c->changes, NULL);
+    return LDR_OK;
+}
+
+int ldr_cache_enter(ldr_cache *c, ldr_err *err)
+{
+    if (atomic_load_explicit(&c->state, memory_order_acquire) == LDR_CACHE_CLOSED)
+        return ldr_fail(err, LDR_CLOSED, "the cache is closed");
+    if (*c->gate == 0) {
+        int code = start_anew(c, err);
+        if (code != LDR_OK)
+            return code;
+    }
+    if (c->changes.interval_us > 0 && !c->chore_runs && !c->flow.clock.is_virtual)
+        c->chore_runs = ldr_thread_chore(c->thread, ldr_changes_look, &c->changes);
+    return LDR_OK;
+}
+
+void ldr_cache_poll(ldr_cache *c)
+{
+    if (c->changes.interval_us > 0 && !c->chore_runs)
+        ldr_changes_look(&c->changes);
+}
+
+void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
+{
+    if (atomic_exchange(&c->state, LDR_CACHE_CLOSED) == LDR_CACHE_CLOSED)
+        return;
+    bool own = *c->gate == 1; /* not: a child that never used it. The parent's thread is not here */
+    *c->gate = 0;
+    if (own)
+        ldr_thread_stop(c->thread, wait_us, ldr_errand_dropped);
+}
+
+void ldr_cache_free(ldr_cache *c)
+{
+    if (!c)
+        return;
+    ldr_mem mem = c->flow.mem;
+    if (c->gate && c->thread)
+        ldr_cache_shut(c, 0);
+    if (c->flow.source) {
+        if (c->pid != getpid() && c->flow.source->ops->forked)
+            c->flow.source->ops->forked(c->flow.source);
+        c->flow.source->ops->close(c->flow.source);
+    }
+    empty(c);
+    if (c->flow.meter)
+        ldr_events_fini(&c->flow.events);
+    ldr_meter_free(c->flow.meter, &mem);
+    if (c->gate)
+        munmap(c->gate, PAGE_BYTES);
+    ldr_mem_free(&mem, c);
+}
+
+int ldr_cache_check_key(ldr_slice key, ldr_err *err)
+{
+    if (key.n == 0)
+        return ldr_fail(err, LDR_INVALID, "a key must not be empty");
+    if (key.n > 65535)
+        return ldr_fail(err, LDR_TOO_LARGE, "a key of %zu bytes: at most 65535 are allowed", key.n);
+    return LDR_OK;
+}

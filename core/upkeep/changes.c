@@ -1,0 +1,43 @@
+/* changes.c - one look at the change table: changed keys are dropped, a gap drops everything. */
+#include "upkeep/changes.h"
+
+static void changed(void *ctx, ldr_slice key, int64_t version)
+{
+    ldr_drop_changed(ctx, key, version);
+}
+
+static void flood(void *ctx, const char *why)
+{
+    (void)why;
+    ldr_drop_all(ctx, LDR_CAUSE_GAP);
+}
+
+static int ask(ldr_changes *c, ldr_err *err)
+{
+    ldr_flow *f = c->flow;
+    ldr_request r = {.verb = LDR_CHANGES, .clock = &f->clock, .mark = c->mark, .changed = changed, .flood = flood, .ctx = f};
+    r.deadline_us = ldr_time_add(ldr_clock_now(&f->clock), f->source_timeout_us);
+    f->source->ops->run(f->source, &r);
+    if (r.err.code == LDR_OK)
+        c->mark = r.mark;
+    else if (err)
+        *err = r.err;
+    return r.err.code;
+}
+
+int ldr_changes_begin(ldr_changes *c, ldr_err *err)
+{
+    c->mark = LDR_UNSET;
+    return ask(c, err);
+}
+
+int64_t ldr_changes_look(void *ctx)
+{
+    ldr_changes *c = ctx;
+    ldr_err err;
+    bool failed = ask(c, &err) != LDR_OK;
+    if (failed && !c->failing)
+        ldr_flow_error(c->flow, ldr_slice_str(""), &err);
+    c->failing = failed;
+    return c->interval_us;
+}
