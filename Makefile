@@ -83,8 +83,9 @@ cc = $(if $(LOOSE),$(1) || { echo "  LEFT OUT $<"; rm -f $@; },$(1))
 have = $(if $(LOOSE),$(if $(strip $(1)),$$(ls $(1) 2>/dev/null)),$(1))
 
 # ---- targets -----------------------------------------------------------------------------------------------
+SETUPS := $(addprefix setup-,demo build test bench lint prove docs)
 .PHONY: help all env demo test test-quick prove bench bench-nginx lint docs install uninstall clean FORCE
-.PHONY: lib modules module-5.4 module-luajit specs benches setup-demo setup-build setup-test setup-bench setup-lint setup-prove setup-docs bugs
+.PHONY: lib modules module-5.4 module-luajit specs benches bugs $(SETUPS)
 .PHONY: install-rock
 
 help: ## print these targets
@@ -142,7 +143,7 @@ bugs: lib modules specs
 clean: ## remove everything that was built
 	rm -rf build
 
-setup-%:
+$(SETUPS): setup-%:
 	@sh spec/support/setup.sh $*
 
 JOBS := $(shell nproc 2>/dev/null || echo 2)

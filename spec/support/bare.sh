@@ -43,6 +43,7 @@ make_base() {
     tar -C "$tree" --one-file-system -cf "$cache.new" . && mv "$cache.new" "$cache"
 }
 if [ -f "$cache" ]; then tar -C "$tree" -xpf "$cache"; else make_base; fi
+chmod 755 "$tree"
 
 # The package sources of this machine, how it reaches them, and names.
 rm -rf "$tree/etc/apt/sources.list" "$tree/etc/apt/sources.list.d"
