@@ -123,6 +123,9 @@ static json_t *object(reader *r, uint32_t n)
 
 static json_t *container(reader *r, const ldr_token *t)
 {
+#ifdef LDR_BUG_JSON_DEPTH
+    r->depth = 0;
+#endif
     if (r->depth == LDR_VALUE_MAX_DEPTH)
         return refuse(r, "tables more than 100 deep");
     r->depth++;

@@ -33,6 +33,9 @@ static ZSTD_customMem memory(const ldr_mem *mem)
 static size_t most_inside(size_t frame_bytes)
 {
     size_t most = frame_bytes * MAX_RATIO + SLACK_BYTES;
+#ifdef LDR_BUG_SEAL_BOMB
+    most = LDR_VALUE_MAX_BYTES;
+#endif
     return most < LDR_VALUE_MAX_BYTES ? most : LDR_VALUE_MAX_BYTES;
 }
 

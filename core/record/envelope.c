@@ -77,6 +77,9 @@ static int check_format(ldr_slice bytes)
 static bool checksum_holds(ldr_slice bytes)
 {
     size_t n = bytes.n - CHECKSUM_BYTES;
+#ifdef LDR_BUG_ENVELOPE_SUM
+    return true;
+#endif
     return ldr_get_le(bytes.p + n, CHECKSUM_BYTES) == ldr_checksum(ldr_slice_of(bytes.p, n));
 }
 
@@ -111,6 +114,9 @@ int ldr_envelope_read(ldr_slice bytes, ldr_slice key, int64_t now_us, ldr_record
         return LDR_CORRUPT;
     if (!ldr_record_flags_known(flags))
         return LDR_UNSUPPORTED;
+#ifdef LDR_BUG_ENVELOPE_KEY
+    key.n = 0;
+#endif
     if (key.n > 0 && !ldr_slice_eq(key, r.key))
         return LDR_CORRUPT;
     int64_t age = (int64_t)ldr_get_le(bytes.p + AT_AGE, 8);

@@ -32,6 +32,9 @@ uint16_t ldr_record_flags(const ldr_record *r)
 #define X(name) flags |= (unsigned)(r->name != 0) << FIELD_##name;
     LDR_RECORD_FIELDS(X)
 #undef X
+#ifdef LDR_BUG_RECORD_FIELD
+    flags &= ~(1u << FIELD_mark); /* but fields_write still writes it */
+#endif
     return (uint16_t)flags;
 }
 

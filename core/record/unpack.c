@@ -86,6 +86,9 @@ static bool ext(ldr_unpack *u, ldr_token *t, uint64_t n)
 
 static bool container(ldr_unpack *u, ldr_token *t, int type, uint64_t n)
 {
+#ifdef LDR_BUG_UNPACK_COUNT
+    n = n > left(u) ? 0 : n;
+#endif
     if (n > left(u) / (type == LDR_TOKEN_MAP ? 2 : 1))
         return false;
     t->type = type;
