@@ -220,10 +220,12 @@ lua_files  = $(foreach f,$(LUA_SRC),$(f):$(1)/$(f:lua/%=%))
 I_LUA     := $(call lua_files,$(PREFIX)/share/lua/5.4) $(call lua_files,$(PREFIX)/share/lua/5.1)
 I_MODULE  := $(MOD54):$(PREFIX)/lib/lua/5.4/larder/core.so $(MODJT):$(PREFIX)/lib/lua/5.1/larder/core.so
 I_BIN     := lua/bin/larder:$(PREFIX)/bin/larder
-I_DATA    := $(foreach f,$(DATA),$(f):$(PREFIX)/share/larder/$(notdir $(f)))
+# The demo's trace stands beside the Lua files, so that it is found wherever require "larder" finds those.
+data_files = $(foreach f,$(DATA),$(f):$(1)/larder/data/$(notdir $(f)))
+I_DATA    := $(call data_files,$(PREFIX)/share/lua/5.4) $(call data_files,$(PREFIX)/share/lua/5.1)
 INSTALLED := $(I_LIB) $(I_LUA) $(I_MODULE) $(I_BIN) $(I_DATA)
 I_LINKS   := $(PREFIX)/lib/liblarder.so $(PREFIX)/lib/liblarder.so.$(SOMAJOR)
-I_DIRS    := $(PREFIX)/share/lua/5.4/larder $(PREFIX)/share/lua/5.1/larder $(PREFIX)/lib/lua/5.4/larder $(PREFIX)/lib/lua/5.1/larder $(PREFIX)/share/larder
+I_DIRS    := $(PREFIX)/share/lua/5.4/larder $(PREFIX)/share/lua/5.1/larder $(PREFIX)/lib/lua/5.4/larder $(PREFIX)/lib/lua/5.1/larder
 # Programs and libraries are executable, all else is only read.
 mode       = $(if $(filter %.so %.so.$(VERSION) %/bin/larder,$(1)),755,644)
 put        = $(foreach f,$(1),install -D -m $(call mode,$(f)) '$(firstword $(subst :, ,$(f)))' '$(DESTDIR)$(lastword $(subst :, ,$(f)))' && ) true
@@ -239,6 +241,6 @@ uninstall: ## remove exactly what install put there
 
 # Used by the rockspec: the same files for Lua 5.4 only, where luarocks wants them.
 install-rock: module-5.4
-	@$(call put,$(call lua_files,$(LUADIR)) $(MOD54):$(LIBDIR)/larder/core.so $(I_BIN:%$(PREFIX)/bin/larder=%$(BINDIR)/larder) $(foreach f,$(DATA),$(f):$(CONFDIR)/$(notdir $(f))))
+	@$(call put,$(call lua_files,$(LUADIR)) $(MOD54):$(LIBDIR)/larder/core.so $(I_BIN:%$(PREFIX)/bin/larder=%$(BINDIR)/larder) $(call data_files,$(LUADIR)))
 
 -include $(CORE_O:.o=.d) $(BIND54_O:.o=.d) $(BINDJT_O:.o=.d) $(HELP_O:.o=.d) $(SPEC_C:%.c=$(OUT)/obj/%.d) $(BENCH_C:%.c=$(OUT)/obj/%.d)

@@ -56,7 +56,9 @@ end
 local function rooms()
     for _, path in ipairs(files("\\.(c|h|def)$", "core", "lua/bind")) do
         local from = room_of(path)
-        if from ~= "include" and not order[from] then fault("%s: the room '%s' has no place in the order", path, from) end
+        if from ~= "include" and not order[from] then
+            fault("%s: the room '%s' has no place in the order", path, from)
+        end
         for name in read(path):gmatch '#%s*include%s*"([^"]+)"' do
             local to = room_of_include(name, from)
             if to ~= from and to ~= "include" and order[from] then
