@@ -389,6 +389,15 @@ static void json_text_too_deep_is_corrupt(void **state)
         ldr_buf_free(&text);
         ldr_buf_free(&out);
     }
+    ldr_buf text = LDR_BUF(&ldr_mem_system), out = LDR_BUF(&ldr_mem_system);
+    for (int k = 0; k < 101; k++)
+        ldr_buf_str(&text, "{\"a\":");
+    ldr_buf_byte(&text, '1');
+    for (int k = 0; k < 101; k++)
+        ldr_buf_byte(&text, '}');
+    assert_int_equal(ldr_json_read(ldr_buf_slice(&text), &out), LDR_CORRUPT);
+    ldr_buf_free(&text);
+    ldr_buf_free(&out);
 }
 
 /* What random bytes are taken for must come back as what they were taken for. */
