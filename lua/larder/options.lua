@@ -158,7 +158,7 @@ local open_schema = schema.new {
     { "l2", unbuilt = "option", doc = "the shared tier" },
     { "source", a_source, doc = "where the truth is" },
     { "ttl", schema.ttl_or_function, default = 300, unit = "s", doc = "how long an entry is fresh" },
-    { "stale_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long after that it may be served stale" },
+    { "stale_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long it may be served stale after" },
     { "negative_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long absence is kept" },
     { "jitter", schema.number(0, 1), default = 0, doc = "ttl is shortened by up to this share, by chance" },
     { "bound", rows = {
@@ -244,7 +244,8 @@ local function check_patterns(who, chosen, src)
     elseif write and not src then
         refuse(who, ('pattern = "%s" needs a source'):format(write))
     elseif write and not source.can_store(src) then
-        refuse(who, ('pattern = "%s" needs a source that can store: give larder.source.functions a store'):format(write))
+        local text = 'pattern = "%s" needs a source that can store: give larder.source.functions a store'
+        refuse(who, text:format(write))
     end
 end
 
@@ -387,7 +388,7 @@ function options.ttl_argument(verb, value)
     return value
 end
 
----- what loaders and ttl functions answer ------------------------------------------------------------------------------
+---- what loaders and ttl functions answer -----------------------------------------------------------------------------
 
 -- A ttl that a loader or a ttl function gave: the number, or nil and an error `invalid`.
 function options.answered_ttl(name, value)

@@ -2,8 +2,8 @@
 --
 -- A row is { name, parse, default =, doc =, unit =, to = } or, for a nested table, { name, rows = {...},
 -- off = true where false is allowed, doc = }. An unbuilt row has the kind it has in unbuilt.lua. A parser gives
--- true and the value, or false, the words for what was wanted and (optional) what was got. The user's tables are read raw: no metamethod
--- of theirs is run, nothing of them is kept but functions and objects made by Larder.
+-- true and the value, or false, the words for what was wanted and (optional) what was got. The user's tables are
+-- read raw: no metamethod of theirs is run, nothing of them is kept but functions and objects made by Larder.
 
 local errors = require "larder.errors"
 local unbuilt = require "larder.unbuilt"
@@ -46,7 +46,8 @@ end
 function schema.text(max)
     local wanted = max and ("a string of 1 to %d bytes"):format(max) or "a string that is not empty"
     return function(value)
-        local fine = type(value) == "string" and value ~= "" and #value <= (max or huge) and not value:find("\0", 1, true)
+        local fine = type(value) == "string" and value ~= "" and #value <= (max or huge)
+            and not value:find("\0", 1, true)
         return fine, fine and value or wanted
     end
 end

@@ -1,0 +1,92 @@
+-- test.lua - the host of tests: a clock that only moves when nothing can run, and an order drawn from a seed.
+--
+-- The same seed gives the same schedule, in every Lua. Time jumps to the next timer as soon as no task is ready, so
+-- that hours pass in no time. What really runs elsewhere (jobs on a thread) may be heard by `poll`; while such work
+-- is pending the clock stands still.
+
+local scheduler = require "larder.host.scheduler"
+
+local test = {}
+
+local START = 1000000 -- seconds
+
+-- A small generator that gives the same numbers with integers and with doubles (Park and Miller's).
+local function generator(seed)
+    local state = seed % 2147483646 + 1
+    return function(n)
+        state = state * 48271 % 2147483647
+        return state % n + 1
+    end
+end
+
+local function move_to(host, at)
+    local by = at - host.at
+    if by > 0 then
+        host.at = at
+        if host.moved then
+            host.moved(by, at)
+        end
+    end
+end
+
+local function heard(host, seconds)
+    if not host.poll then
+        return {}
+    end
+    return host.poll(seconds)
+end
+
+local function wait(host, seconds, at)
+    local ids, overflow = heard(host, 0)
+    if #ids > 0 or overflow or seconds == 0 then
+        return ids, overflow
+    elseif host.pending and host.pending() > 0 then
+        return heard(host, nil)
+    elseif not seconds then
+        return nil
+    end
+    move_to(host, at or host.at + seconds)
+    return {}
+end
+
+local function keep_trace(sched)
+    local lines = {}
+    sched.lines = lines
+    sched.note = function(task)
+        lines[#lines + 1] = ("%.6f task %d"):format(sched.host.at, task.number)
+    end
+end
+
+-- A scheduler (see scheduler.lua) on a virtual clock. options: seed (default 1), start (seconds), trace = true,
+-- moved = function(by, now) after each step of the clock, poll = function(seconds or nil) -> ids, overflow and
+-- pending = function() -> n for real work. Beside a scheduler's functions it has advance and trace.
+function test.new(options)
+    options = options or {}
+    local host = { at = options.start or START, moved = options.moved, poll = options.poll, pending = options.pending }
+    local sched = scheduler.new {
+        now = function()
+            return host.at
+        end,
+        wait = function(seconds, at)
+            return wait(host, seconds, at)
+        end,
+    }
+    sched.kind, sched.host, sched.seed = "test", host, options.seed or 1
+    sched.choose = generator(sched.seed)
+    if options.trace then
+        keep_trace(sched)
+    end
+
+    -- The clock jumps, and nobody runs meanwhile: as if the process had stood still.
+    function sched.advance(_, seconds)
+        move_to(host, host.at + seconds)
+    end
+
+    -- Which task ran when: a list of lines (with trace = true).
+    function sched:trace()
+        return self.lines or {}
+    end
+    return sched
+end
+
+return test
