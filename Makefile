@@ -37,9 +37,10 @@ VARIANT := $(strip $(subst $(comma),$(space),$(SAN)) $(if $(COVERAGE),coverage) 
 OUT     := build$(if $(VARIANT),/$(subst $(space),-,$(VARIANT)))
 
 # ---- sources: what is there is built; a part switched off is a file left out --------------------------------
-DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c) \
-            $(if $(filter 0,$(WITH_ZSTD)),core/record/zstd%.c) \
-            $(if $(filter 0,$(WITH_JSON)),core/record/json%.c)
+# and its stand-in, no_*.c, says so to who asks for it.
+DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c,core/source/no_sqlite.c) \
+            $(if $(filter 0,$(WITH_ZSTD)),core/record/codec_zstd.c,core/record/no_zstd.c) \
+            $(if $(filter 0,$(WITH_JSON)),core/record/codec_json.c,core/record/no_json.c)
 CORE_C   := $(filter-out $(DROPPED),$(sort $(wildcard core/*.c core/*/*.c)))
 BIND_C   := $(sort $(wildcard lua/bind/*.c))
 SPEC_C   := $(sort $(wildcard spec/core/*_spec.c))
@@ -76,7 +77,6 @@ INC     := -Icore -Icore/include
 CFLAGS  ?= -g
 ALL_CFLAGS = $(STD) $(WARN) $(OPT) $(CFLAGS) $(SANFLAG) $(COVFLAG) $(if $(BUG),-DLDR_BUG_$(BUG)) $(INC) $(PKG_CFLAGS)
 ALL_LIBS   = $(LDFLAGS) $(SANFLAG) $(if $(COVERAGE),--coverage) $(PKG_LIBS) -pthread -lm
-PLUGIN_DEFS = -DLDR_WITH_SQLITE=$(WITH_SQLITE) -DLDR_WITH_ZSTD=$(WITH_ZSTD) -DLDR_WITH_JSON=$(WITH_JSON)
 
 # LOOSE=1 leaves out a file that does not compile, with a loud line: for a tree in which several people write.
 cc = $(if $(LOOSE),$(1) || { echo "  LEFT OUT $<"; rm -f $@; },$(1))
@@ -131,7 +131,7 @@ bench-nginx: setup-bench ## measure inside nginx
 lint: setup-lint ## compilers without warnings, luacheck, directions of includes, sizes, exported symbols, docs of every name
 	@$(MAKE) --no-print-directory -j$(JOBS) lib modules
 	@CC_FLAGS='$(lint_flags)' LUA54_FLAGS='$(LUA54_CFLAGS)' LUAJIT_FLAGS='$(LUAJIT_CFLAGS)' sh spec/support/lint.sh
-lint_flags = $(STD) -Wall -Wextra -Werror $(INC) $(PLUGIN_DEFS) $(PKG_CFLAGS)
+lint_flags = $(STD) -Wall -Wextra -Werror $(INC) $(PKG_CFLAGS)
 
 docs: setup-docs ## pages of the Lua module's comments, in build/docs
 	@mkdir -p build/docs && ldoc -q -p larder -t Larder -f markdown -d build/docs lua/larder && echo build/docs/index.html
@@ -150,14 +150,12 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 
 # ---- compiling ---------------------------------------------------------------------------------------------
 # The flags and the list of sources are written down; what depends on this file is made anew when they change.
-FLAGS_NOW = $(CC) $(ALL_CFLAGS) $(ALL_LIBS) $(PLUGIN_DEFS)
+FLAGS_NOW = $(CC) $(ALL_CFLAGS) $(ALL_LIBS)
 $(OUT)/flags: FORCE
 	@mkdir -p $(@D); new='$(subst ','\'',$(FLAGS_NOW))'; \
 	 [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
 $(OUT)/sources: FORCE
 	@mkdir -p $(@D); new='$(CORE_C) $(HELP_C) $(BIND_C)'; [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
-
-$(OUT)/obj/core/plugins.o: ALL_CFLAGS += $(PLUGIN_DEFS)
 
 $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D)
@@ -179,7 +177,7 @@ $(OUT)/module.map: Makefile
 	@mkdir -p $(@D); echo '{ global: luaopen_larder_core; local: *; };' > $@
 
 $(LIB_SO): $(CORE_O) $(OUT)/lib.map $(OUT)/sources
-	$(call say,LD ,$@)$(CC) -shared -Wl,-soname,liblarder.so.$(SOMAJOR) -Wl,--version-script=$(OUT)/lib.map \
+	$(call say,LD ,$@)$(CC) -shared $(if $(SAN)$(LOOSE),,-Wl$(comma)-z$(comma)defs) -Wl,-soname,liblarder.so.$(SOMAJOR) -Wl,--version-script=$(OUT)/lib.map \
 	  -o $@ $(call have,$(CORE_O)) $(ALL_LIBS) && ln -sf $(@F) $(OUT)/liblarder.so.$(SOMAJOR) && ln -sf $(@F) $(OUT)/liblarder.so
 $(MOD54): $(BIND54_O) $(LIB_A) $(OUT)/module.map
 	@mkdir -p $(@D)

@@ -6,7 +6,7 @@
 #   run.sh test        what `make test` runs
 #   run.sh quick       C specs of the release build, Lua specs under Lua 5.4
 #   run.sh prove       what `make prove` runs (with LARDER_PROVE=1 for the full counts)
-#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage
+#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage without
 #
 # Specs under a slowing tool (TSan, valgrind, ASan in LuaJIT, coverage) run at the reduced counts.
 set -u
@@ -174,6 +174,17 @@ suite() {
         section "Line coverage"
         reduced coverage
         ;;
+    without)
+        section "Builds with a part left out"
+        for w in SQLITE ZSTD JSON; do
+            if made "$logs/$suite/$w.log" lib modules "WITH_$w=0"; then
+                passed=$((passed + 1))
+                echo "  WITH_$w=0 builds and links"
+            else
+                fail "WITH_$w=0 does not build"
+            fi
+        done
+        ;;
     bugs)
         section "Seeded bugs"
         made "$logs/build-bugs.log" lib modules specs || fail "seeded bugs: the build failed"
@@ -192,7 +203,7 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPT
 case $1 in
 test) set -- c lua5.4 luajit c-asan bugs ;;
 quick) set -- c lua5.4 ;;
-prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs ;;
+prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs without ;;
 esac
 started=$(date +%s)
 printf 'seed %s (LARDER_SEED=%s repeats it)\n' "$LARDER_SEED" "$LARDER_SEED"

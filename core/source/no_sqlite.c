@@ -1,0 +1,16 @@
+/* no_sqlite.c - stands in for sqlite*.c in a build with WITH_SQLITE=0: opening one says so. */
+#include "base/err.h"
+#include "source/source.h"
+
+int ldr_source_sqlite_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err)
+{
+    (void)o, (void)mem;
+    *out = NULL;
+    return ldr_fail(err, LDR_UNSUPPORTED, "this build of larder has no SQLite source (WITH_SQLITE=0)");
+}
+
+int64_t ldr_source_sqlite_epoch(const ldr_source *s)
+{
+    (void)s;
+    return 0;
+}
