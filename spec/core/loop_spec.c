@@ -1,0 +1,231 @@
+/* loop_spec.c - the mailbox: nothing posted is lost or told twice, a full ring says so, waits end when they should. */
+#include "host/loop.h"
+
+#include "bed.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define HELD 1024 /* what the ring holds */
+
+static bool is_readable(const ldr_loop *l)
+{
+    struct pollfd p = {.fd = ldr_loop_fd(l), .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static int setup(void **state)
+{
+    *state = ldr_loop_new(&ldr_mem_system);
+    return *state == NULL;
+}
+
+static int teardown(void **state)
+{
+    ldr_loop_free(*state);
+    return 0;
+}
+
+static void empty_gives_nothing(void **state)
+{
+    uint64_t ids[4];
+    bool overflow = true;
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 0);
+    assert_false(overflow);
+    assert_false(is_readable(*state));
+}
+
+static void posts_come_in_order(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    for (uint64_t id = 1; id <= 5; id++)
+        ldr_loop_post(*state, id);
+    assert_true(is_readable(*state));
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 4);
+    assert_int_equal(ids[0], 1);
+    assert_int_equal(ids[3], 4);
+    assert_true(is_readable(*state));
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 1);
+    assert_int_equal(ids[0], 5);
+    assert_false(is_readable(*state));
+}
+
+static void a_full_ring_tells_once(void **state)
+{
+    uint64_t ids[HELD + 8];
+    bool overflow;
+    for (uint64_t id = 0; id < HELD + 3; id++)
+        ldr_loop_post(*state, id);
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, HELD + 8, &overflow), HELD);
+    assert_true(overflow);
+    assert_int_equal(ids[HELD - 1], HELD - 1);
+    assert_false(is_readable(*state));
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 0);
+    assert_false(overflow);
+}
+
+static void exactly_full_is_no_overflow(void **state)
+{
+    uint64_t ids[HELD];
+    bool overflow;
+    for (uint64_t id = 0; id < HELD; id++)
+        ldr_loop_post(*state, id);
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, HELD, &overflow), HELD);
+    assert_false(overflow);
+}
+
+static void the_ring_wraps(void **state)
+{
+    uint64_t ids[8], posted = 0, seen = 0;
+    bool overflow;
+    for (int round = 0; round < 1000; round++) {
+        for (int i = 0; i < 7; i++)
+            ldr_loop_post(*state, posted++);
+        assert_int_equal(ldr_loop_wait(*state, -1, ids, 8, &overflow), 7);
+        for (int i = 0; i < 7; i++)
+            assert_int_equal(ids[i], seen++);
+    }
+}
+
+static void a_limit_ends_the_wait(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    int64_t from_us = ldr_clock_now(&clock);
+    assert_int_equal(ldr_loop_wait(*state, 3000, ids, 4, &overflow), 0);
+    assert_true(ldr_clock_now(&clock) - from_us >= 3000);
+}
+
+static void *post_one(void *l)
+{
+    ldr_loop_post(l, 42);
+    return NULL;
+}
+
+static void a_post_ends_a_wait_without_limit(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, post_one, *state), 0);
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 1);
+    assert_int_equal(ids[0], 42);
+    pthread_join(thread, NULL);
+}
+
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int number)
+{
+    (void)number;
+    n_signals++;
+}
+
+static void *disturb_and_post(void *arg)
+{
+    void **with = arg;
+    for (int i = 0; i < 20; i++) {
+        pthread_kill(*(pthread_t *)with[1], SIGUSR1);
+        usleep(100);
+    }
+    return post_one(with[0]);
+}
+
+static void signals_do_not_end_a_wait(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    pthread_t self = pthread_self(), thread;
+    void *with[2] = {*state, &self};
+    struct sigaction quiet = {.sa_handler = on_signal}, before;
+    sigaction(SIGUSR1, &quiet, &before);
+    assert_int_equal(pthread_create(&thread, NULL, disturb_and_post, with), 0);
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 1);
+    pthread_join(thread, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+    assert_true(n_signals > 0);
+}
+
+#define POSTERS 4
+
+static void *post_many(void *l)
+{
+    for (long i = 0, n = bed_times(5000, 500000); i < n; i++)
+        ldr_loop_post(l, 1);
+    return NULL;
+}
+
+/* Every id is heard, but for those that an overflow told of. */
+static void many_threads_post(void **state)
+{
+    uint64_t ids[64], heard = 0;
+    long wanted = POSTERS * bed_times(5000, 500000), n_overflows = 0;
+    bool overflow;
+    pthread_t threads[POSTERS];
+    for (int i = 0; i < POSTERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, post_many, *state), 0);
+    for (;;) {
+        size_t n = ldr_loop_wait(*state, 200000, ids, 64, &overflow);
+        n_overflows += overflow;
+        heard += n;
+        if ((long)heard >= wanted || (n == 0 && !overflow && n_overflows > 0))
+            break;
+    }
+    for (int i = 0; i < POSTERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true((long)heard == wanted || n_overflows > 0);
+    while (ldr_loop_wait(*state, 0, ids, 64, &overflow) > 0) {
+    }
+    assert_false(is_readable(*state));
+}
+
+static void without_memory_there_is_none(void **state)
+{
+    (void)state;
+    bed_mem bed;
+    assert_null(ldr_loop_new(bed_mem_init(&bed, 1)));
+    assert_int_equal(bed.n_alive, 0);
+    ldr_loop_free(NULL);
+}
+
+static void freeing_gives_everything_back(void **state)
+{
+    (void)state;
+    bed_mem bed;
+    ldr_loop *l = ldr_loop_new(bed_mem_init(&bed, 0));
+    int fd = ldr_loop_fd(l);
+    ldr_loop_free(l);
+    assert_int_equal(bed.n_alive, 0);
+    assert_int_equal(close(fd), -1);
+}
+
+#define ON_LOOP(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_LOOP(empty_gives_nothing),
+        ON_LOOP(posts_come_in_order),
+        ON_LOOP(a_full_ring_tells_once),
+        ON_LOOP(exactly_full_is_no_overflow),
+        ON_LOOP(the_ring_wraps),
+        ON_LOOP(a_limit_ends_the_wait),
+        ON_LOOP(a_post_ends_a_wait_without_limit),
+        ON_LOOP(signals_do_not_end_a_wait),
+        ON_LOOP(many_threads_post),
+        cmocka_unit_test(without_memory_there_is_none),
+        cmocka_unit_test(freeing_gives_everything_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
