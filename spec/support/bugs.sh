@@ -76,7 +76,7 @@ one() {
     fi
 }
 
-[ -f "$list" ] || { say ok none "there is no $list yet # SKIP"; exit 0; }
+[ -f "$list" ] || { say ok none "there is no $list yet # SKIP"; echo 1..1; exit 0; }
 while read -r name what spec; do
     case $name in '' | '#'*) continue ;; esac
     case " ${*:-$name} " in *" $name "*) one "$name" "$what" "$spec" ;; esac

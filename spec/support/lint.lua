@@ -114,6 +114,26 @@ local function header()
     end
 end
 
+-- ---- seeded bugs ----------------------------------------------------------------------------------------------
+
+-- Each switch in the sources has its spec, and each line of the list its switch.
+local function bugs()
+    local listed, seeded = {}, {}
+    for line in (read "spec/bugs.list" or ""):gmatch "[^\n]+" do
+        local name = line:match "^([%w_]+)%s+%S"
+        if name then listed[name] = true end
+    end
+    for _, path in ipairs(files("\\.(c|h)$", "core", "lua/bind")) do
+        for name in read(path):gmatch "LDR_BUG_([%w_]+)" do
+            seeded[name] = true
+            if not listed[name] then fault("%s: LDR_BUG_%s is not in spec/bugs.list", path, name) end
+        end
+    end
+    for name in pairs(listed) do
+        if not seeded[name] then fault("spec/bugs.list: no source knows LDR_BUG_%s", name) end
+    end
+end
+
 -- ---- docs --------------------------------------------------------------------------------------------------
 
 local function public_names()
@@ -159,13 +179,14 @@ local function docs()
     end
 end
 
--- ---- --------------------------------------------------------------------------------------------------------
+-- ---- which one --------------------------------------------------------------------------------------------
 
 local rules = {
     rooms = { "includes point downward only", rooms },
     sizes = { "no file above 800 lines, no example above 60", sizes },
     comments = { "every source opens with its duty", comments },
     header = { "every public C function has a comment", header },
+    bugs = { "every seeded bug has its spec", bugs },
     docs = { "every public name is in the docs", docs },
 }
 

@@ -69,7 +69,7 @@ by_broad_name() { ! grep -rnE '\b(p[k]ill|k[i]llall)\b' spec examples Makefile .
 check 'nothing is ended by a broad name' by_broad_name
 
 eval "$(sh spec/support/env.sh build)"
-for rule in rooms sizes comments header docs; do
+for rule in rooms sizes comments header bugs docs; do
     check "$(lua5.4 spec/support/lint.lua "$rule" title)" lua5.4 spec/support/lint.lua "$rule"
 done
 

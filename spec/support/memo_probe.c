@@ -3,7 +3,7 @@
  *   local p = probe.new(n [, shared])     p.memo (userdata), p.core (the functions larder.memo wants)
  *   p:put(key, value, slot [, soft_us])   -> remembered?      p:change(slot)      the slot's word moves
  *   p:advance(us)  p:gate(n)  p:mark(slot) -> marks  p:clear()  p:samples() -> how many hits were timed
- *   p:machine_clock()                     the real coarse clock from now on (for the bench)
+ *   probe.new(n, shared, true)            the machine's clock, for the bench
  *   p:change_later(slot, us)              another thread changes the word after so long */
 #include "bind/memo.h"
 #include "bind/value.h"
@@ -49,7 +49,10 @@ static int probe_new(lua_State *L)
     bool shared = lua_toboolean(L, 2);
     probe *p = lua_newuserdata(L, sizeof *p);
     memset(p, 0, sizeof *p);
-    ldr_clock_init_virtual(&p->clock, 1000);
+    if (lua_toboolean(L, 3))
+        ldr_clock_init(&p->clock);
+    else
+        ldr_clock_init_virtual(&p->clock, 1000);
     luaL_newmetatable(L, "memo_probe");
     lua_setmetatable(L, -2);
     p->memo = ldr_lua_memo_new(L, n, &p->clock, &p->gate);
@@ -123,13 +126,6 @@ static int probe_advance(lua_State *L)
     return 0;
 }
 
-static int probe_machine_clock(lua_State *L)
-{
-    ldr_clock_init(&arg_probe(L)->clock);
-    lua_pushnumber(L, (lua_Number)ldr_clock_now(&arg_probe(L)->clock));
-    return 1;
-}
-
 static int probe_gate(lua_State *L)
 {
     arg_probe(L)->gate = (int32_t)luaL_checkinteger(L, 2);
@@ -159,7 +155,7 @@ LDR_API int luaopen_memo_probe(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"memo", probe_memo},       {"put", probe_put},   {"change", probe_change},   {"change_later", probe_change_later},
-        {"advance", probe_advance}, {"gate", probe_gate}, {"mark", probe_mark},       {"machine_clock", probe_machine_clock},
+        {"advance", probe_advance}, {"gate", probe_gate}, {"mark", probe_mark},
         {"clear", probe_clear},     {"samples", probe_samples}, {NULL, NULL},
     };
     ldr_lua_value_open(L);
