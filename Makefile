@@ -122,19 +122,20 @@ endif
 
 bench: setup-bench ## measure: ratios in one run, minimum and median (PEERS=folder for originals that no package carries)
 	@$(MAKE) --no-print-directory -j$(JOBS) all benches
-	@sh spec/bench/run.sh $(ARGS)
+	@sh spec/support/bench.sh $(ONLY)
 
 bench-nginx: setup-bench ## measure inside nginx
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@if [ -f spec/bench/nginx.sh ]; then sh spec/bench/nginx.sh $(ARGS); else echo 'bench-nginx: not built yet'; fi
 
 lint: setup-lint ## compilers without warnings, luacheck, directions of includes, sizes, exported symbols, docs of every name
-	@$(MAKE) --no-print-directory -j$(JOBS) lib modules
+	@mkdir -p build
+	@$(MAKE) --no-print-directory -s -k -j$(JOBS) lib modules >build/lint-build.log 2>&1 || echo 'the build failed, see build/lint-build.log'
 	@CC_FLAGS='$(lint_flags)' LUA54_FLAGS='$(LUA54_CFLAGS)' LUAJIT_FLAGS='$(LUAJIT_CFLAGS)' sh spec/support/lint.sh
 lint_flags = $(STD) -Wall -Wextra -Werror $(INC) $(PKG_CFLAGS)
 
 docs: setup-docs ## pages of the Lua module's comments, in build/docs
-	@mkdir -p build/docs && ldoc -q -p larder -t Larder -f markdown -d build/docs lua/larder && echo build/docs/index.html
+	@mkdir -p build/docs && ldoc -q -p larder -t Larder -d build/docs lua/larder && echo build/docs/index.html
 
 # Each seeded bug of spec/bugs.list must turn its spec red; speaks TAP.
 bugs: lib modules specs
