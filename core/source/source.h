@@ -51,10 +51,11 @@ typedef struct ldr_request {
     int64_t deadline_us; /* on the cache's clock; the source stops itself (LDR_TIMEOUT, or LDR_LOST after a write was sent) */
     const ldr_clock *clock;
     ldr_err err;         /* of the request as a whole: then every unanswered item failed with it */
-    /* CHANGES: in: the last seen; out: the newest. `changed` is called for each key, `flood` when more were missed
-     * than can be named (a gap, a schema change): everything of this source is suspect. */
+    /* CHANGES: in: the last seen, LDR_UNSET at first; out: the newest, to be handed in next time, also after an error.
+     * `changed` is called for each key (version 0: unknown), `flood` when more were missed than can be named (a gap,
+     * a schema change): everything of this source is suspect. Both may be NULL. Own writes are named too. */
     int64_t mark;
-    void (*changed)(void *ctx, ldr_slice key);
+    void (*changed)(void *ctx, ldr_slice key, int64_t version);
     void (*flood)(void *ctx, const char *why);
     void *ctx;
 } ldr_request;
@@ -77,5 +78,17 @@ struct ldr_source {
 /* plug-ins: each opens its own kind; NULL out and a code when it cannot */
 int ldr_source_sqlite_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
 int ldr_source_functions_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
+
+/* SQLite: a number that rises whenever a model's columns were found changed (then its older records are misses).
+ * Any thread. */
+int64_t ldr_source_sqlite_epoch(const ldr_source *s);
+
+/* What a functions source was opened with, for the host that makes the calls; NULL for another kind. Lives as long
+ * as the source. A function that was not given is NULL. */
+typedef struct ldr_functions {
+    ldr_load_fn load, store, erase, version;
+    void *arg;
+} ldr_functions;
+const ldr_functions *ldr_source_functions(const ldr_source *s);
 
 #endif
