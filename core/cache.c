@@ -228,6 +228,17 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
         ldr_thread_stop(c->thread, wait_us, ldr_errand_dropped);
 }
 
+void ldr_cache_strip(ldr_cache *c)
+{
+    ldr_source *source = c->flow.source;
+    c->flow.source = NULL;
+    if (source && c->pid != getpid() && source->ops->forked)
+        source->ops->forked(source);
+    if (source)
+        source->ops->close(source);
+    empty(c);
+}
+
 void ldr_cache_free(ldr_cache *c)
 {
     if (!c)
@@ -235,17 +246,12 @@ void ldr_cache_free(ldr_cache *c)
     ldr_mem mem = c->flow.mem;
     if (c->gate && c->thread)
         ldr_cache_shut(c, 0);
-    if (c->flow.source) {
-        if (c->pid != getpid() && c->flow.source->ops->forked)
-            c->flow.source->ops->forked(c->flow.source);
-        c->flow.source->ops->close(c->flow.source);
-    }
-    empty(c);
+    ldr_cache_strip(c);
     if (c->flow.meter)
         ldr_events_fini(&c->flow.events);
     ldr_meter_free(c->flow.meter, &mem);
     if (c->gate)
-        munmap(c->gate, PAGE_BYTES);
+        munmap((void *)c->gate, PAGE_BYTES);
     ldr_mem_free(&mem, c);
 }
 

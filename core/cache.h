@@ -37,6 +37,8 @@ int ldr_cache_enter(ldr_cache *c, ldr_err *err);
 void ldr_cache_poll(ldr_cache *c);
 /* Closes for all: later calls give LDR_CLOSED. The memory lives until ldr_cache_free. */
 void ldr_cache_shut(ldr_cache *c, int64_t wait_us);
+/* Frees what a shut cache with no operation under way has no more use for: shelf, source, thread. The figures stay. */
+void ldr_cache_strip(ldr_cache *c);
 void ldr_cache_free(ldr_cache *c);
 /* LDR_OK, LDR_INVALID (empty) or LDR_TOO_LARGE. */
 int ldr_cache_check_key(ldr_slice key, ldr_err *err);

@@ -3,10 +3,6 @@
 
 #include "base/err.h"
 
-#ifndef WITH_SQLITE
-#define WITH_SQLITE 1
-#endif
-
 static bool is_sqlite(const ldr_options *o)
 {
     return o->sqlite_file != NULL;
@@ -18,16 +14,6 @@ static bool is_functions(const ldr_options *o)
 }
 
 typedef int open_fn(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
-
-#if !WITH_SQLITE
-static open_fn left_out;
-static int left_out(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err)
-{
-    (void)o, (void)mem, (void)out;
-    return ldr_fail(err, LDR_UNSUPPORTED, "this build of larder has no SQLite source (WITH_SQLITE=0)");
-}
-#define ldr_source_sqlite_open left_out
-#endif
 
 static const struct {
     bool (*is_named)(const ldr_options *o);

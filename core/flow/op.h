@@ -132,6 +132,9 @@ typedef struct ldr_writing {
 } ldr_writing;
 
 ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner); /* NULL: out of memory */
+bool ldr_put_needs_source(ldr_flow *f, int verb); /* else ldr_put_now does */
+/* A write of one key to the tiers alone, at once. LDR_OK with *version, or err's code. */
+int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *err);
 /* The error of key i (code LDR_OK: fine); *version gets its version, 0 none. */
 const ldr_err *ldr_put_result(const ldr_op *op, size_t i, int64_t *version);
 /* The caller's deadline passed while a call was out: what the caller is told. The operation goes on. */

@@ -297,7 +297,7 @@ static void put_end(ldr_op *op)
 
 static int first_stage(ldr_flow *f, const ldr_writing *w, bool tail)
 {
-    if (!f->write_plan->write_source || (f->write_if_can && !source_can(f, w->verb)))
+    if (!ldr_put_needs_source(f, w->verb))
         return TIERS;
     if (!source_can(f, w->verb))
         return UNABLE;
@@ -330,6 +330,29 @@ static put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, s
     }
     p->request = (ldr_request){.items = p->items, .n_items = w->n_keys, .clock = &f->clock};
     return p;
+}
+
+bool ldr_put_needs_source(ldr_flow *f, int verb)
+{
+    return f->write_plan->write_source && !(f->write_if_can && !source_can(f, verb));
+}
+
+int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *err)
+{
+    put p = {.op = {.flow = f}, .writing = *w};
+    put_key k = {.item = {.key = w->keys[0], .ttl_us = LDR_UNSET, .stale_ttl_us = LDR_UNSET, .out = LDR_BUF(&f->mem)},
+                 .made = LDR_BUF(&f->mem), .hash = ldr_hash(w->keys[0], f->seed)};
+    if (w->verb == LDR_STORE) {
+        k.item.value = w->values[0];
+        k.item.value_kind = w->kinds[0];
+    }
+    put_tiers(&p, &k);
+    ldr_buf_free(&k.made);
+    *version = k.item.version;
+    if (k.item.state != LDR_FAILED)
+        return LDR_OK;
+    *err = k.item.err;
+    return err->code;
 }
 
 ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner)

@@ -1,0 +1,447 @@
+/* cache.c - a cache as userdata: what needs no operation (hits, tier-only sets, drops, figures, events). */
+#include "bind/core.h"
+#include "bind/memo.h"
+#include "upkeep/errand.h"
+
+#include <stdlib.h>
+
+/* ---- life --------------------------------------------------------------------------------------------------- */
+
+ldr_lua_cache *ldr_lua_cache_new(lua_State *L)
+{
+    ldr_lua_cache *ud = lua_newuserdata(L, sizeof *ud);
+    *ud = (ldr_lua_cache){0};
+    luaL_getmetatable(L, LDR_LUA_CACHE);
+    lua_setmetatable(L, -2);
+    ud->shared = calloc(1, sizeof *ud->shared);
+    if (!ud->shared)
+        luaL_error(L, "not enough memory");
+    ud->shared->refs = 1;
+    return ud;
+}
+
+void ldr_lua_shared_release(ldr_lua_shared *s)
+{
+    if (--s->refs > 0)
+        return;
+    ldr_cache_free(s->cache);
+    free(s);
+}
+
+ldr_lua_cache *ldr_lua_cache_check(lua_State *L, int idx)
+{
+    ldr_lua_cache *ud = luaL_checkudata(L, idx, LDR_LUA_CACHE);
+    if (!ud->shared || !ud->shared->cache)
+        luaL_error(L, "a larder cache that was never opened");
+    return ud;
+}
+
+static int cache_gc(lua_State *L)
+{
+    ldr_lua_cache *ud = luaL_checkudata(L, 1, LDR_LUA_CACHE);
+    ldr_lua_shared *s = ud->shared;
+    ud->shared = NULL;
+    ldr_buf_free(&ud->hit.bytes);
+    ldr_buf_free(&ud->hit.made);
+    if (!s)
+        return 0;
+    if (s->cache)
+        ldr_cache_shut(s->cache, 0);
+    s->closed = true;
+    ldr_lua_shared_release(s);
+    return 0;
+}
+
+/* The newest incarnation may have another shelf: what the memo remembers are slots of the old one. */
+static int enter(lua_State *L, ldr_lua_cache *ud, int memo, ldr_err *err)
+{
+    int code = ldr_cache_enter(ud->shared->cache, err);
+    if (ud->incarnation != ud->shared->cache->incarnation) {
+        if (memo && lua_isuserdata(L, memo))
+            ldr_lua_memo_clear(L, memo);
+        ud->incarnation = ud->shared->cache->incarnation;
+    }
+    return code;
+}
+
+/* The key at idx, checked; the code tells what is wrong with it or with the cache. */
+static int enter_with_key(lua_State *L, ldr_lua_cache *ud, ldr_slice *key, int memo, ldr_err *err)
+{
+    key->p = luaL_checklstring(L, 2, &key->n);
+    int code = enter(L, ud, memo, err);
+    return code == LDR_OK ? ldr_cache_check_key(*key, err) : code;
+}
+
+/* ---- reads -------------------------------------------------------------------------------------------------- */
+
+static int push_answer(lua_State *L, const ldr_answer *a)
+{
+    ldr_err err;
+    if (a->kind == LDR_NONE)
+        lua_pushnil(L);
+    else if (ldr_lua_push(L, a->value, a->kind, &err) != LDR_OK)
+        return 0;
+    lua_pushstring(L, ldr_lua_outcome(a));
+    return 2;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int level_at(lua_State *L, int idx, const ldr_flow *f)
+{
+    const char *word = lua_tostring(L, idx);
+    return !word ? f->level : *word == 'w' ? LDR_WEAK : LDR_EVENTUAL;
+}
+
+/* hit(key, level, memo) -> value, outcome; nothing when an operation is needed; nil, code, message when refused */
+static int cache_hit(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_flow *f = &ud->shared->cache->flow;
+    ldr_err err;
+    ldr_slice key;
+    ldr_answer a;
+    if (enter_with_key(L, ud, &key, 4, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    uint64_t hash = ldr_hash(key, f->seed);
+    int level = level_at(L, 3, f);
+    bool timed = (ud->ticks++ & 63) == 0; /* one in 64 is timed and stands for all */
+    int64_t begun = timed ? now_ns() : 0;
+    if (!ldr_flow_hit(f, key, hash, level, &ud->hit, &a))
+        return 0;
+    int n = push_answer(L, &a);
+    if (timed)
+        ldr_meter_note(f->meter, LDR_LAT_l1, now_ns() - begun, 64);
+    if (n == 2 && a.outcome == LDR_HIT_L1 && a.ref.at && lua_isuserdata(L, 4))
+        ldr_lua_memo_put(L, 4, 2, lua_gettop(L) - 1, &a.ref, a.soft_us);
+    return n;
+}
+
+/* peek(key) -> value, outcome | nil, "miss" */
+static int cache_peek(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_err err;
+    ldr_slice key;
+    ldr_answer a;
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    if (ldr_flow_peek(&ud->shared->cache->flow, key, &ud->hit, &a)) {
+        int n = push_answer(L, &a);
+        if (n > 0)
+            return n;
+    }
+    lua_pushnil(L);
+    lua_pushliteral(L, "miss");
+    return 2;
+}
+
+/* entry(key, level) -> value, outcome, version, age, ttl; nothing when an operation is needed */
+static int cache_entry(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_flow *f = &ud->shared->cache->flow;
+    ldr_err err;
+    ldr_slice key;
+    ldr_answer a;
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    int level = level_at(L, 3, f);
+    if (!ldr_flow_hit(f, key, ldr_hash(key, f->seed), level, &ud->hit, &a) || push_answer(L, &a) == 0)
+        return 0;
+    int64_t now = ldr_clock_now(&f->clock);
+    ldr_lua_push_version(L, a.version);
+    lua_pushnumber(L, (double)(now - a.asked_us) / 1e6);
+    lua_pushnumber(L, a.soft_us == LDR_NEVER ? HUGE_VAL : (double)(a.soft_us - now) / 1e6);
+    return 5;
+}
+
+/* ---- writes to the tiers alone -------------------------------------------------------------------------------- */
+
+static int64_t version_at(lua_State *L, int table, const char *name, int64_t fallback)
+{
+    lua_getfield(L, table, name);
+    int64_t v = fallback;
+    if (lua_isboolean(L, -1))
+        v = LDR_MUST_BE_ABSENT;
+    else if (!lua_isnil(L, -1))
+        v = strtoll(lua_tostring(L, -1), NULL, 10);
+    lua_pop(L, 1);
+    return v;
+}
+
+void ldr_lua_read_writing(lua_State *L, int opts, ldr_writing *w)
+{
+    w->if_version = LDR_ANY;
+    w->timeout_us = w->ttls.ttl_us = w->ttls.stale_us = w->ttls.negative_us = LDR_UNSET;
+    if (!lua_istable(L, opts))
+        return;
+    w->level = ldr_lua_field_word(L, opts, "level", ldr_lua_levels, w->level);
+    w->timeout_us = ldr_lua_field_us(L, opts, "timeout");
+    w->ttls.ttl_us = ldr_lua_field_us(L, opts, "ttl");
+    w->ttls.stale_us = ldr_lua_field_us(L, opts, "stale_ttl");
+    w->version = version_at(L, opts, "version", 0);
+    w->if_version = version_at(L, opts, "if_version", LDR_ANY);
+}
+
+/* tier_set(key, value, opts) -> version | nil, code, message, version */
+static int cache_tier_set(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_flow *f = &ud->shared->cache->flow;
+    ldr_err err;
+    ldr_slice key, value;
+    int kind;
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK || ldr_lua_value(L, 3, &value, &kind, &ud->hit.made, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    ldr_writing w = {.verb = LDR_STORE, .keys = &key, .values = &value, .kinds = &kind, .n_keys = 1, .level = f->level};
+    ldr_lua_read_writing(L, 4, &w);
+    int64_t version;
+    if (ldr_put_now(f, &w, &version, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    ldr_lua_push_version(L, version);
+    return 1;
+}
+
+/* writes_source("set" | "delete") -> boolean: does the write need an operation? */
+static int cache_writes_source(lua_State *L)
+{
+    ldr_flow *f = &ldr_lua_cache_check(L, 1)->shared->cache->flow;
+    int verb = *luaL_checkstring(L, 2) == 's' ? LDR_STORE : LDR_ERASE;
+    lua_pushboolean(L, ldr_put_needs_source(f, verb));
+    return 1;
+}
+
+static int cache_drop(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_err err;
+    ldr_slice key;
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    ldr_drop(&ud->shared->cache->flow, key, LDR_CAUSE_INVALIDATE);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int cache_drop_all(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_err err;
+    if (enter(L, ud, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    ldr_drop_all(&ud->shared->cache->flow, LDR_CAUSE_ALL);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int cache_touch(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_err err;
+    ldr_slice key;
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    lua_pushboolean(L, ldr_touch(&ud->shared->cache->flow, key, ldr_lua_us(L, 3)));
+    return 1;
+}
+
+/* ---- figures and events --------------------------------------------------------------------------------------- */
+
+static void set_number(lua_State *L, const char *name, double v)
+{
+    lua_pushnumber(L, v);
+    lua_setfield(L, -2, name);
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t v)
+{
+    lua_pushinteger(L, (lua_Integer)v);
+    lua_setfield(L, -2, name);
+}
+
+static void push_latency(lua_State *L, const ldr_meter *m, enum ldr_latency what)
+{
+    static const double q[] = {0.5, 0.95, 0.99};
+    int64_t ns[3];
+    lua_createtable(L, 0, 4);
+    set_count(L, "count", ldr_meter_quantiles(m, what, q, ns, 3));
+    set_number(L, "p50", (double)ns[0] / 1e9);
+    set_number(L, "p95", (double)ns[1] / 1e9);
+    set_number(L, "p99", (double)ns[2] / 1e9);
+}
+
+/* stats() -> table of counters, entries, bytes, latency. Works on a closed cache too, with what was counted. */
+static int cache_stats(lua_State *L)
+{
+    ldr_flow *f = &ldr_lua_cache_check(L, 1)->shared->cache->flow;
+    static const char *const names[] = {"get", "l1", "l2", "load"};
+    lua_createtable(L, 0, LDR_N_METRICS + 8);
+    for (int i = 0; i < LDR_N_METRICS; i++)
+        set_count(L, ldr_metric_name(i), ldr_meter_sum(f->meter, i));
+    set_count(L, "entries", f->shelf ? ldr_shelf_entries(f->shelf) : 0);
+    set_count(L, "bytes", f->shelf ? ldr_shelf_bytes(f->shelf) : 0);
+    lua_createtable(L, 0, LDR_N_LATENCIES);
+    for (int i = 0; i < LDR_N_LATENCIES; i++) {
+        push_latency(L, f->meter, i);
+        lua_setfield(L, -2, names[i]);
+    }
+    lua_setfield(L, -2, "latency");
+    return 1;
+}
+
+/* listen{ name = true, ... }: from now on these kinds are noted */
+static int cache_listen(lua_State *L)
+{
+    ldr_flow *f = &ldr_lua_cache_check(L, 1)->shared->cache->flow;
+    uint32_t mask = 0;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    for (int kind = 0; kind < LDR_N_EVENTS; kind++)
+        if (ldr_lua_field_bool(L, 2, ldr_event_name(kind)))
+            mask |= 1u << kind;
+    ldr_events_listen(&f->events, mask);
+    return 0;
+}
+
+static void set_word(lua_State *L, const char *name, const char *word)
+{
+    if (!word || !*word)
+        return;
+    lua_pushstring(L, word);
+    lua_setfield(L, -2, name);
+}
+
+static void push_event(lua_State *L, const ldr_event *e)
+{
+    lua_createtable(L, 0, 8);
+    set_word(L, "name", ldr_event_name(e->kind));
+    lua_pushlstring(L, e->key.p, e->key.n);
+    lua_setfield(L, -2, "key");
+    set_word(L, "origin", e->remote ? "remote" : "local");
+    set_word(L, "tier", e->tier);
+    set_word(L, "outcome", e->outcome);
+    set_word(L, "reason", e->reason);
+    set_word(L, "cause", e->cause);
+    set_word(L, "code", e->code);
+    set_word(L, "message", e->message);
+    if (e->kind == LDR_EVENT_hit || e->kind == LDR_EVENT_stale)
+        set_number(L, "age", (double)e->age_us / 1e6);
+    if (e->kind == LDR_EVENT_load)
+        set_number(L, "seconds", (double)e->took_us / 1e6);
+    if (e->kind == LDR_EVENT_evict || e->kind == LDR_EVENT_expire)
+        set_count(L, "bytes", e->bytes);
+    if (e->version > 0) {
+        ldr_lua_push_version(L, e->version);
+        lua_setfield(L, -2, "version");
+    }
+}
+
+/* event() -> table | nil: the oldest event not yet taken */
+static int cache_event(lua_State *L)
+{
+    ldr_flow *f = &ldr_lua_cache_check(L, 1)->shared->cache->flow;
+    ldr_event *e = ldr_events_take(&f->events);
+    if (!e)
+        return 0;
+    push_event(L, e);
+    ldr_events_drop(&f->events, e);
+    return 1;
+}
+
+/* ---- time and end ----------------------------------------------------------------------------------------------- */
+
+static int cache_now(lua_State *L)
+{
+    lua_pushnumber(L, (double)ldr_clock_now(&ldr_lua_cache_check(L, 1)->shared->cache->flow.clock) / 1e6);
+    return 1;
+}
+
+/* advance(seconds): a virtual clock only */
+static int cache_advance(lua_State *L)
+{
+    ldr_clock *clock = &ldr_lua_cache_check(L, 1)->shared->cache->flow.clock;
+    if (!clock->is_virtual)
+        return luaL_error(L, "advance: this cache has the machine's clock");
+    ldr_clock_advance(clock, ldr_lua_us(L, 2));
+    return 0;
+}
+
+static int cache_poll(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_err err;
+    if (enter(L, ud, 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    ldr_cache_poll(ud->shared->cache);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* enter() -> true | nil, code, message */
+static int cache_enter(lua_State *L)
+{
+    ldr_err err;
+    if (enter(L, ldr_lua_cache_check(L, 1), 0, &err) != LDR_OK)
+        return ldr_lua_fail(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int cache_close(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    int64_t wait = ldr_lua_us(L, 2);
+    ldr_cache_shut(ud->shared->cache, wait == LDR_UNSET ? 0 : wait);
+    ud->shared->closed = true;
+    if (ud->shared->refs == 1)
+        ldr_cache_strip(ud->shared->cache);
+    return 0;
+}
+
+static void sampled(void *arg, int64_t ns)
+{
+    ldr_meter_note(arg, LDR_LAT_l1, ns, LDR_LUA_MEMO_SAMPLE);
+}
+
+/* memo(n, shared) -> the memo of this cache */
+static int cache_memo(lua_State *L)
+{
+    ldr_cache *c = ldr_lua_cache_check(L, 1)->shared->cache;
+    ldr_lua_memo *m = ldr_lua_memo_new(L, (uint32_t)luaL_checkinteger(L, 2), &c->flow.clock, (const int32_t *)c->gate);
+    m->shared = lua_toboolean(L, 3);
+    m->sampled = sampled;
+    m->sampled_arg = c->flow.meter;
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"hit", cache_hit},         {"peek", cache_peek},     {"entry", cache_entry},     {"tier_set", cache_tier_set},
+    {"drop", cache_drop},       {"touch", cache_touch},   {"drop_all", cache_drop_all}, {"stats", cache_stats},
+    {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
+    {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
+    {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
+    {"mark", ldr_lua_mark},     {NULL, NULL},
+};
+
+void ldr_lua_cache_register(lua_State *L)
+{
+    luaL_newmetatable(L, LDR_LUA_CACHE);
+    lua_pushcfunction(L, cache_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushliteral(L, LDR_LUA_CACHE);
+    lua_setfield(L, -2, "__metatable");
+    lua_newtable(L);
+    for (const luaL_Reg *m = methods; m->name; m++) {
+        lua_pushcfunction(L, m->func);
+        lua_setfield(L, -2, m->name);
+    }
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, ldr_lua_open_options);
+    lua_setfield(L, -2, "open");
+}

@@ -1,0 +1,60 @@
+/* module.c - larder.core: what the Lua side asks of C. One source for Lua 5.4 and LuaJIT.
+ *
+ *   open(options [, loop]) -> cache | nil, code, message      loop() -> a new mailbox | nil, message
+ *   encode(value) -> bytes | nil, code, message                decode(bytes) -> value | nil, code, message
+ *   now() -> seconds of CLOCK_MONOTONIC    null    version     digest(bytes) -> 16 hex digits
+ *   migrate(options) -> sql | nil, code, message    memo_* (memo_get.c)    sqlite (sqlite.c) */
+#include "base/hash.h"
+#include "bind/core.h"
+#include "bind/loop.h"
+#include "bind/memo.h"
+
+static int now(lua_State *L)
+{
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    lua_pushnumber(L, (double)ldr_clock_now(&clock) / 1e6);
+    return 1;
+}
+
+static int digest(lua_State *L)
+{
+    size_t n;
+    const char *p = luaL_checklstring(L, 1, &n);
+    char text[40];
+    int len = snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)ldr_hash(ldr_slice_of(p, n), 0),
+                       (unsigned long long)ldr_hash(ldr_slice_of(p, n), 0x9E3779B97F4A7C15u));
+    lua_pushlstring(L, text, (size_t)len);
+    return 1;
+}
+
+/* Moves the functions of a module that its luaopen left on top into the table below it. */
+static void take(lua_State *L, const char *from, const char *to)
+{
+    lua_getfield(L, -1, from);
+    lua_setfield(L, -3, to);
+}
+
+LDR_API int luaopen_larder_core(lua_State *L)
+{
+    ldr_lua_op_register(L);
+    ldr_lua_mark_register(L);
+    lua_createtable(L, 0, 16);
+    ldr_lua_cache_register(L);
+    luaopen_larder_value(L);
+    take(L, "encode", "encode");
+    take(L, "decode", "decode");
+    take(L, "null", "null");
+    lua_pop(L, 1);
+    luaopen_larder_loop(L);
+    take(L, "new", "loop");
+    lua_pop(L, 1);
+    ldr_lua_memo_open(L);
+    lua_pushcfunction(L, now);
+    lua_setfield(L, -2, "now");
+    lua_pushcfunction(L, digest);
+    lua_setfield(L, -2, "digest");
+    lua_pushliteral(L, LARDER_VERSION);
+    lua_setfield(L, -2, "version");
+    return 1;
+}
