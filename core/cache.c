@@ -224,7 +224,12 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
         return;
     bool own = *c->gate == 1; /* not: a child that never used it. The parent's thread is not here */
     *c->gate = 0;
-    if (own)
+    if (!own)
+        return;
+    atomic_store(&c->flow.closing, true);
+    if (c->flow.flights)
+        ldr_flights_wake_all(c->flow.flights);
+    if (c->thread)
         ldr_thread_stop(c->thread, wait_us, ldr_errand_dropped);
 }
 
@@ -244,7 +249,7 @@ void ldr_cache_free(ldr_cache *c)
     if (!c)
         return;
     ldr_mem mem = c->flow.mem;
-    if (c->gate && c->thread)
+    if (c->gate)
         ldr_cache_shut(c, 0);
     ldr_cache_strip(c);
     if (c->flow.meter)

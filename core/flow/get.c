@@ -281,6 +281,8 @@ static void wait_for(get *g, get_key *k, int64_t now_us)
 {
     if (ldr_flight_done(g->op.flow->flights, k->flight))
         landed(g, k);
+    else if (atomic_load_explicit(&g->op.flow->closing, memory_order_relaxed))
+        answer_code(g, k, LDR_CLOSED, "the cache was closed meanwhile");
     else if (now_us >= g->op.deadline_us)
         answer_code(g, k, LDR_TIMEOUT, "deadline passed before its load ended");
     else if (!k->led && now_us >= g->wait_until_us)

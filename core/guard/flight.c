@@ -316,19 +316,42 @@ void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t ver
     pthread_mutex_unlock(&s->lock);
 }
 
-void ldr_flights_break_all(ldr_flights *f)
+static void each_state(ldr_flights *f, void (*what)(ldr_keystate *k))
 {
     for (size_t i = 0; i < N_STRIPES; i++) {
         stripe *s = &f->stripes[i];
         pthread_mutex_lock(&s->lock);
-        for (size_t b = 0; b < s->n_buckets; b++) {
-            for (ldr_keystate *k = s->buckets[b]; k; k = k->chain) {
-                k->listed = NULL;
-                k->gen++;
-            }
-        }
+        for (size_t b = 0; b < s->n_buckets; b++)
+            for (ldr_keystate *k = s->buckets[b]; k; k = k->chain)
+                what(k);
         pthread_mutex_unlock(&s->lock);
     }
+}
+
+static void break_state(ldr_keystate *k)
+{
+    k->listed = NULL;
+    k->gen++;
+}
+
+void ldr_flights_break_all(ldr_flights *f)
+{
+    each_state(f, break_state);
+}
+
+static void wake_state(ldr_keystate *k)
+{
+    ldr_list *waiters = k->listed ? &k->listed->waiters : NULL;
+    for (ldr_list *at = waiters ? waiters->next : NULL; at != waiters; at = at->next) {
+        const ldr_waiter *w = ldr_list_of(at, ldr_waiter, link);
+        if (w->waker.wake)
+            w->waker.wake(w->waker.ctx, w->waker.id);
+    }
+}
+
+void ldr_flights_wake_all(ldr_flights *f)
+{
+    each_state(f, wake_state);
 }
 
 size_t ldr_flights_under_way(ldr_flights *f)

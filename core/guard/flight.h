@@ -89,6 +89,7 @@ void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)
 void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t version, void (*apply)(void *ctx),
                        void *ctx);
 void ldr_flights_break_all(ldr_flights *f);
+void ldr_flights_wake_all(ldr_flights *f); /* all who wait for a listed load look again */
 size_t ldr_flights_under_way(ldr_flights *f); /* keys that have a state: 0 when all is quiet */
 
 #endif

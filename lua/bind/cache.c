@@ -92,6 +92,12 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static void note_hit(void *meter, int64_t ns)
+{
+    ldr_meter_note(meter, LDR_LAT_l1, ns, LDR_LUA_MEMO_SAMPLE);
+    ldr_meter_note(meter, LDR_LAT_get, ns, LDR_LUA_MEMO_SAMPLE);
+}
+
 static int level_at(lua_State *L, int idx, const ldr_flow *f)
 {
     const char *word = lua_tostring(L, idx);
@@ -110,13 +116,13 @@ static int cache_hit(lua_State *L)
         return ldr_lua_fail(L, &err);
     uint64_t hash = ldr_hash(key, f->seed);
     int level = level_at(L, 3, f);
-    bool timed = (ud->ticks++ & 63) == 0; /* one in 64 is timed and stands for all */
+    bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in 64 is timed and stands for all */
     int64_t begun = timed ? now_ns() : 0;
     if (!ldr_flow_hit(f, key, hash, level, &ud->hit, &a))
         return 0;
     int n = push_answer(L, &a);
     if (timed)
-        ldr_meter_note(f->meter, LDR_LAT_l1, now_ns() - begun, 64);
+        note_hit(f->meter, now_ns() - begun);
     if (n == 2 && a.outcome == LDR_HIT_L1 && a.ref.at && lua_isuserdata(L, 4))
         ldr_lua_memo_put(L, 4, 2, lua_gettop(L) - 1, &a.ref, a.soft_us);
     return n;
@@ -403,18 +409,13 @@ static int cache_close(lua_State *L)
     return 0;
 }
 
-static void sampled(void *arg, int64_t ns)
-{
-    ldr_meter_note(arg, LDR_LAT_l1, ns, LDR_LUA_MEMO_SAMPLE);
-}
-
 /* memo(n, shared) -> the memo of this cache */
 static int cache_memo(lua_State *L)
 {
     ldr_cache *c = ldr_lua_cache_check(L, 1)->shared->cache;
     ldr_lua_memo *m = ldr_lua_memo_new(L, (uint32_t)luaL_checkinteger(L, 2), &c->flow.clock, (const int32_t *)c->gate);
     m->shared = lua_toboolean(L, 3);
-    m->sampled = sampled;
+    m->sampled = note_hit;
     m->sampled_arg = c->flow.meter;
     return 1;
 }
