@@ -43,8 +43,9 @@ DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c,core/source/no
             $(if $(filter 0,$(WITH_JSON)),core/record/codec_json.c,core/record/no_json.c)
 CORE_C   := $(filter-out $(DROPPED),$(sort $(wildcard core/*.c core/*/*.c)))
 BIND_C   := $(sort $(wildcard lua/bind/*.c))
-SPEC_C   := $(sort $(wildcard spec/core/*_spec.c))
-HELP_C   := $(filter-out $(SPEC_C),$(sort $(wildcard spec/core/*.c)))
+ALL_SPEC_C := $(sort $(wildcard spec/core/*_spec.c))
+SPEC_C   := $(filter-out $(foreach w,$(WITHOUT),spec/core/$(w)%),$(ALL_SPEC_C))
+HELP_C   := $(filter-out $(ALL_SPEC_C),$(sort $(wildcard spec/core/*.c)))
 BENCH_C  := $(sort $(wildcard spec/bench/*.c))
 LUA_SRC  := $(sort $(wildcard lua/larder/*.lua lua/larder/*/*.lua))
 
@@ -85,7 +86,7 @@ have = $(if $(LOOSE),$(if $(strip $(1)),$$(ls $(1) 2>/dev/null)),$(1))
 # ---- targets -----------------------------------------------------------------------------------------------
 SETUPS := $(addprefix setup-,demo build test bench lint prove docs)
 .PHONY: help all env demo test test-quick prove bench bench-nginx lint docs install uninstall clean FORCE
-.PHONY: lib modules module-5.4 module-luajit specs benches bugs $(SETUPS)
+.PHONY: lib modules module-5.4 module-luajit specs spec-names benches bugs $(SETUPS)
 .PHONY: install-rock
 
 help: ## print these targets
@@ -98,6 +99,8 @@ modules: module-5.4 module-luajit
 module-5.4: $(MOD54)
 module-luajit: $(MODJT)
 specs: $(SPECS)
+spec-names:
+	@echo $(notdir $(SPECS))
 benches: $(BENCHES)
 
 env: ## print the exports that make this checkout usable: eval "$(make -s env)"
@@ -107,8 +110,8 @@ demo: setup-demo ## show a cache at work on a real access trace, with what it ne
 	@$(MAKE) --no-print-directory -j$(JOBS) module-5.4
 	@lua/bin/larder demo $(ARGS)
 
-test: setup-test ## run every kind of test at a reduced count
-	@LOOSE=$(LOOSE) sh spec/support/run.sh test
+test: setup-test ## run every kind of test at a reduced count; with SAN=, COVERAGE=, BUG= or WITH_ that variant's specs only
+	@$(if $(VARIANT),VARIANT_OUT=$(OUT) )LOOSE=$(LOOSE) sh spec/support/run.sh $(if $(VARIANT),variant,test)
 
 test-quick: setup-test ## run the C specs of the release build and the Lua specs under Lua 5.4
 	@LOOSE=$(LOOSE) sh spec/support/run.sh quick

@@ -14,10 +14,10 @@ dependencies = { "lua >= 5.4" }
 build = {
    type = "make",
    build_target = "module-5.4",
-   build_variables = { CFLAGS = "$(CFLAGS)", LUA_INCDIR = "$(LUA_INCDIR)" },
+   build_variables = { CFLAGS = "$(CFLAGS)", LUA_INCDIR = "$(LUA_INCDIR)", OUT = "build/rock" },
    install_target = "install-rock",
    install_variables = {
-      LUA_INCDIR = "$(LUA_INCDIR)", CFLAGS = "$(CFLAGS)",
+      OUT = "build/rock", LUA_INCDIR = "$(LUA_INCDIR)", CFLAGS = "$(CFLAGS)",
       LUADIR = "$(LUADIR)", LIBDIR = "$(LIBDIR)", BINDIR = "$(BINDIR)",
    },
 }

@@ -6,7 +6,7 @@
 #   run.sh test        what `make test` runs
 #   run.sh quick       C specs of the release build, Lua specs under Lua 5.4
 #   run.sh prove       what `make prove` runs (with LARDER_PROVE=1 for the full counts)
-#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage without
+#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs installed c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage without
 #
 # Specs under a slowing tool (TSan, valgrind, ASan in LuaJIT, coverage) run at the reduced counts.
 set -u
@@ -80,10 +80,9 @@ c_specs() {
     c_tool=$2
     shift 2
     made "$logs/build-specs.log" specs "$@" || fail "C specs: the build failed"
-    set -- spec/core/*_spec.c
-    [ -f "$1" ] || { fail "C specs: there are none"; return; }
-    for c_src in "$@"; do
-        c_name=$(basename "$c_src" .c)
+    c_names=$("$MAKE" --no-print-directory -s spec-names "$@")
+    [ -n "$c_names" ] || { fail "C specs: there are none"; return; }
+    for c_name in $c_names; do
         if [ -x "$c_out/spec/$c_name" ]; then
             # shellcheck disable=SC2086
             CMOCKA_MESSAGE_OUTPUT=TAP timed "$c_name" "$SPEC_TIMEOUT" $c_tool "$c_out/spec/$c_name"
@@ -149,6 +148,10 @@ suite() {
         section "Lua specs under $1"
         lua_specs "$1" build "$1"
         ;;
+    variant)
+        section "C specs in $VARIANT_OUT"
+        c_specs "$VARIANT_OUT" ""
+        ;;
     c-asan)
         section "C specs under ASan and UBSan"
         c_specs build/address-undefined "" SAN=address,undefined
@@ -173,6 +176,10 @@ suite() {
     coverage)
         section "Line coverage"
         reduced coverage
+        ;;
+    installed)
+        section "What is installed"
+        timed "installed" 600 sh spec/support/installed.sh
         ;;
     without)
         section "Builds with a part left out"
@@ -201,9 +208,9 @@ rm -f "$logs/counts"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 [ $# -gt 0 ] || set -- test
 case $1 in
-test) set -- c lua5.4 luajit c-asan bugs ;;
+test) set -- c lua5.4 luajit c-asan installed bugs ;;
 quick) set -- c lua5.4 ;;
-prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs without ;;
+prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs installed without ;;
 esac
 started=$(date +%s)
 printf 'seed %s (LARDER_SEED=%s repeats it)\n' "$LARDER_SEED" "$LARDER_SEED"

@@ -35,13 +35,13 @@ memcached|bench|measured beside Larder
 clang|lint|the second compiler
 lua-check|lint|looks over the Lua sources
 lua-ldoc|docs|makes pages of the Lua comments
+luarocks|prove|installs the rock
 valgrind|prove|looks for memory errors
 '
 
 wanted() { printf '%s' "$table" | awk -F'|' -v p="$1" 'index(" " $2 " ", " " p " ") { print $1 }'; }
 reason() { printf '%s' "$table" | awk -F'|' -v n="$1" '$1 == n { print $3 }'; }
 held() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p'; }
-has() { [ -n "$(held "$1")" ]; }
 give_up() { printf 'set-up: %s\n' "$@" >&2; exit 2; }
 
 missing_of() {
@@ -53,18 +53,12 @@ missing_of() {
     done
 }
 
-# The nginx module of Debian 12 works with luajit2 only, and luajit2 cannot stand beside luajit.
+# The nginx module of Debian 12 works with luajit2 only, and nothing of luajit2 can stand beside luajit.
 check_conflicts() {
-    for pair in luajit2:luajit libluajit2-5.1-dev:libluajit-5.1-dev; do
-        new=${pair%%:*}
-        old=${pair##*:}
-        case " $missing " in
-        *" $new "*)
-            has "$old" && give_up "$new is needed (by nginx's Lua module), but it conflicts with $old, which is installed." \
-                "Nothing was changed. If nothing of yours needs $old: apt-get remove $old, then run this again."
-            ;;
-        esac
-    done
+    case " $missing " in *' luajit2 '* | *' libluajit2-5.1-dev '*) ;; *) return ;; esac
+    old=$(echo $(held luajit libluajit-5.1-dev libluajit-5.1-2 libluajit-5.1-common))
+    [ -z "$old" ] || give_up "luajit2 is needed (by nginx's Lua module), but it conflicts with what is installed: $old." \
+        "Nothing was changed. If nothing of yours needs that: apt-get remove $old, then run this again."
 }
 
 # Kept from starting: while this file says 101, no package starts its server.
