@@ -32,7 +32,10 @@ end
 ---- parsers -----------------------------------------------------------------------------------------------------
 
 function schema.boolean(value)
-    return type(value) == "boolean", type(value) == "boolean" and value or "true or false"
+    if type(value) == "boolean" then
+        return true, value
+    end
+    return false, "true or false"
 end
 
 function schema.callable(value)
