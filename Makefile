@@ -144,9 +144,6 @@ docs: setup-docs ## pages of the Lua module's comments, in build/docs
 bugs: lib modules specs
 	@CC='$(CC)' FLAGS='$(ALL_CFLAGS)' LIBS='$(ALL_LIBS)' LUA54_FLAGS='-Ilua $(LUA54_CFLAGS)' LUAJIT_FLAGS='-Ilua $(LUAJIT_CFLAGS)' sh spec/support/bugs.sh $(BUGS)
 
-clean: ## remove everything that was built
-	rm -rf build
-
 $(SETUPS): setup-%:
 	@sh spec/support/setup.sh $*
 
@@ -244,5 +241,8 @@ uninstall: ## remove exactly what install put there
 # Used by the rockspec: the same files for Lua 5.4 only, where luarocks wants them.
 install-rock: module-5.4
 	@$(call put,$(call lua_files,$(LUADIR)) $(MOD54):$(LIBDIR)/larder/core.so $(I_BIN:%$(PREFIX)/bin/larder=%$(BINDIR)/larder) $(call data_files,$(LUADIR)))
+
+clean: ## remove everything that was built
+	rm -rf build
 
 -include $(CORE_O:.o=.d) $(BIND54_O:.o=.d) $(BINDJT_O:.o=.d) $(HELP_O:.o=.d) $(SPEC_C:%.c=$(OUT)/obj/%.d) $(BENCH_C:%.c=$(OUT)/obj/%.d)
