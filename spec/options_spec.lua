@@ -280,14 +280,14 @@ end)
 
 describe("what a loader answers", function()
     it("is checked without raising", function()
-        assert.same({ ttl = 1, version = "3", store = false }, options.answered { ttl = 1, version = 3, store = false })
+        assert.same({ ttl = 1, version = "3", store = false }, options.answer { ttl = 1, version = 3, store = false })
         for _, bad in ipairs { { ttl = -1 }, { ttl = 0 / 0 }, { stale_ttl = "1" }, { version = -1 }, { what = 1 },
             { store = 1 }, { 5 }, 7 } do
-            local o, e = options.answered(bad)
+            local o, e = options.answer(bad)
             assert.is_nil(o)
             assert.equal("invalid", e.code)
         end
-        local _, e = options.answered { tags = { "a" } }
+        local _, e = options.answer { tags = { "a" } }
         assert.equal("unsupported", e.code)
         assert.equal("invalid", select(2, options.answered_ttl("ttl", nil)).code)
         assert.equal(math.huge, options.answered_ttl("ttl", math.huge))

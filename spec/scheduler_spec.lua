@@ -372,6 +372,7 @@ describe("whoever is no task", function()
             coroutine.wrap(function() -- runs within the wait of the first
                 s:wake(1)
                 inner = { s:wait(2, s:now() + 60, true) }
+                assert.is_false(s:can_wait())
             end)()
         end)
         assert.is_true(outer)
@@ -383,8 +384,10 @@ describe("whoever is no task", function()
         for i = 1, 300 do
             list[i] = function()
                 coroutine.wrap(function()
-                    s:wait(1, from + 5, true)
+                    local could = s:can_wait()
+                    local _, why = s:wait(1, from + 5, true)
                     n = n + 1
+                    assert.is_true(could or why == "blocked")
                 end)()
             end
         end

@@ -418,7 +418,7 @@ local function answer_row(name, value)
 end
 
 -- A loader's third result: a flat copy { ttl, stale_ttl, version, store }, or nil and an error; never raises.
-function options.answered(given)
+function options.answer(given)
     if type(given) ~= "table" then
         return nil, errors.new("invalid", "a loader's third result must be a table, got " .. errors.show(given))
     end

@@ -20,7 +20,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 113
 local huge = math.huge
 
 local PARK = {} -- what a task yields to its scheduler; any other yield is the user's own
-local DEEPEST = 16 -- pumps within pumps; deeper ones only listen, so that the C stack suffices
+local DEEPEST = 10 -- pumps within pumps; deeper ones only listen, so that the C stack suffices
 
 local scheduler = {}
 scheduler.__index = scheduler
@@ -229,9 +229,9 @@ local function oldest_parked(self)
     return oldest
 end
 
--- Is somebody beneath on the stack kept from going on by this pump?
-local function holds_up_another(self)
-    for depth = 1, self.depth - 1 do
+-- Is one of the first n pumps on the stack kept from going on by what is above it?
+local function holds_up_another(self, n)
+    for depth = 1, n do
         if self.pumps[depth].done then
             return true
         end
@@ -241,13 +241,13 @@ end
 
 -- Nobody can wake anybody: the oldest parked task raises, or the one who pumps.
 local function break_deadlock(self, waiter)
-    local victim = not holds_up_another(self) and oldest_parked(self) or waiter
+    local victim = not holds_up_another(self, self.depth - 1) and oldest_parked(self) or waiter
     finish(self, victim, false, "deadlock")
 end
 
 -- Nothing may be run: waits for the next timer or post.
 local function idle(self, waiter, may_give_up)
-    if may_give_up and (self.depth > DEEPEST or holds_up_another(self)) then
+    if may_give_up and (self.depth > DEEPEST or holds_up_another(self, self.depth - 1)) then
         finish(self, waiter, false, "blocked")
         return
     end
@@ -325,9 +325,13 @@ function scheduler:now()
     return self.clock.now()
 end
 
--- May others run while the caller waits here? It parks, or there are tasks that are not beneath it on the stack.
+-- May others run while the caller waits here? A task parks; anybody else pumps, which helps only where there are
+-- tasks that are not beneath on the stack. After a wait that was "blocked" this is false.
 function scheduler:can_wait()
-    return self:current() ~= nil and can_yield() or self.alive > self.on_stack
+    if self:current() and can_yield() then
+        return true
+    end
+    return self.alive > self.on_stack and self.depth < DEEPEST and not holds_up_another(self, self.depth)
 end
 
 -- Waits until wake(id), or until the clock shows `deadline` (nil: no limit). True: woken, also before the call.
