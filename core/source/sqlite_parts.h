@@ -88,7 +88,9 @@ typedef struct ldr_sqlite_conn {
 typedef struct ldr_sqlite_watch {
     pthread_mutex_t lock;
     ldr_sqlite_conn *conn;
-    bool looked;
+    bool looked; /* the four numbers below hold */
+    bool gone;   /* there was a change table, and now there is none */
+    bool other;  /* the file may be another one than the mark is of */
     int64_t data_version, schema_version, newest, epoch, prune_at_us;
     bool *mapped; /* one a model: its key is the one that the change rows carry */
     ldr_buf key;

@@ -32,8 +32,8 @@ static const char *const fixed_sql[LDR_SQL_N] = {
     [LDR_SQL_OLDEST] = "SELECT min(seq) FROM ldr_changes",
     [LDR_SQL_PAGE] = "SELECT seq, tbl, key, version FROM ldr_changes WHERE seq > ?1 ORDER BY seq LIMIT 1000",
     [LDR_SQL_KEY_COLUMNS] = "SELECT key_columns FROM ldr_meta WHERE tbl = ?1 COLLATE NOCASE",
-    [LDR_SQL_PRUNE] = "DELETE FROM ldr_changes WHERE seq <= (SELECT max(seq) FROM (SELECT seq, at FROM ldr_changes "
-                      "ORDER BY seq LIMIT 1000) WHERE at < CAST(strftime('%s', 'now') AS INTEGER) - 3600)",
+    [LDR_SQL_PRUNE] = ("DELETE FROM ldr_changes WHERE seq <= (SELECT max(seq) FROM (SELECT seq, at FROM ldr_changes "
+                       "ORDER BY seq LIMIT 1000) WHERE at < CAST(strftime('%s', 'now') AS INTEGER) - 3600)"),
 };
 
 /* ---- deadlines -------------------------------------------------------------------------------------------- */
@@ -262,6 +262,7 @@ void ldr_sqlite_pool_forked(ldr_sqlite *s)
         conn_free(s->watch.conn);
     s->watch.conn = NULL;
     s->watch.looked = false;
+    s->watch.other = true;
     s->idle = NULL;
     s->n_open = 0;
     (void)locks_init(s);

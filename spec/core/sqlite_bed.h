@@ -252,8 +252,8 @@ static inline void assert_starts(const char *got, const char *wanted)
 
 static inline void assert_holds(const char *got, const char *wanted)
 {
-    if (!strstr(got, wanted))
-        fail_msg("wanted \"...%s...\", got \"%s\"", wanted, got);
+    if (!got || !strstr(got, wanted))
+        fail_msg("wanted \"...%s...\", got \"%s\"", wanted, got ? got : "nothing");
 }
 
 #endif
