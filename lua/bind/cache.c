@@ -214,6 +214,17 @@ static int cache_tier_set(lua_State *L)
     return 1;
 }
 
+/* fits(value) -> boolean: can the value be kept at all? */
+static int cache_fits(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_slice bytes;
+    int kind;
+    ldr_err err;
+    lua_pushboolean(L, ldr_lua_value(L, 2, &bytes, &kind, &ud->hit.made, &err) == LDR_OK);
+    return 1;
+}
+
 /* writes_source("set" | "delete") -> boolean: does the write need an operation? */
 static int cache_writes_source(lua_State *L)
 {
@@ -425,7 +436,7 @@ static const luaL_Reg methods[] = {
     {"drop", cache_drop},       {"touch", cache_touch},   {"drop_all", cache_drop_all}, {"stats", cache_stats},
     {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
-    {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
+    {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
     {"mark", ldr_lua_mark},     {NULL, NULL},
 };
 

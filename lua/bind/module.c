@@ -28,11 +28,14 @@ static int digest(lua_State *L)
     return 1;
 }
 
-/* Moves the functions of a module that its luaopen left on top into the table below it. */
-static void take(lua_State *L, const char *from, const char *to)
+/* Field `from` of what another module's opener gives becomes field `to` of the table on top. */
+static void take(lua_State *L, lua_CFunction opener, const char *from, const char *to)
 {
+    lua_pushcfunction(L, opener);
+    lua_call(L, 0, 1);
     lua_getfield(L, -1, from);
     lua_setfield(L, -3, to);
+    lua_pop(L, 1);
 }
 
 LDR_API int luaopen_larder_core(lua_State *L)
@@ -41,14 +44,10 @@ LDR_API int luaopen_larder_core(lua_State *L)
     ldr_lua_mark_register(L);
     lua_createtable(L, 0, 16);
     ldr_lua_cache_register(L);
-    luaopen_larder_value(L);
-    take(L, "encode", "encode");
-    take(L, "decode", "decode");
-    take(L, "null", "null");
-    lua_pop(L, 1);
-    luaopen_larder_loop(L);
-    take(L, "new", "loop");
-    lua_pop(L, 1);
+    take(L, luaopen_larder_value, "encode", "encode");
+    take(L, luaopen_larder_value, "decode", "decode");
+    take(L, luaopen_larder_value, "null", "null");
+    take(L, luaopen_larder_loop, "new", "loop");
     ldr_lua_memo_open(L);
     lua_pushcfunction(L, now);
     lua_setfield(L, -2, "now");

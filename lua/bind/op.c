@@ -336,7 +336,8 @@ static ldr_item *item_of(lua_State *L, ldr_lua_op *lop)
     return r->items[i - 1];
 }
 
-/* item(i) -> key, value (of a store; of a ttl: what is to be kept), if_version (decimal string | false | nil) */
+/* item(i) -> key, value (of a store; of a ttl: what is to be kept), if_version (decimal string | false | nil),
+ * state (of a ttl: found gone failed) */
 static int op_item(lua_State *L)
 {
     ldr_lua_op *lop = check(L);
@@ -350,7 +351,8 @@ static int op_item(lua_State *L)
         lua_pushboolean(L, false);
     else
         ldr_lua_push_version(L, item->if_version > 0 ? item->if_version : 0);
-    return 3;
+    lua_pushstring(L, item->state == LDR_FAILED ? "failed" : item->state == LDR_GONE ? "gone" : "found");
+    return 4;
 }
 
 static void read_answer(lua_State *L, int opts, ldr_item *item)

@@ -1,0 +1,201 @@
+-- cache.lua - larder.open: options in, a handle out. The handle is a table with one field, its own `get`; all other verbs
+-- are found through its metatable.
+
+local core = require "larder.core"
+local errors = require "larder.errors"
+local events = require "larder.events"
+local memo = require "larder.memo"
+local options = require "larder.options"
+local reads = require "larder.reads"
+local schema = require "larder.schema"
+local source = require "larder.source"
+local state = require "larder.state"
+local unbuilt = require "larder.unbuilt"
+local wrap = require "larder.wrap"
+local writes = require "larder.writes"
+
+local cache = {}
+
+local check = state.check
+local verbs = {}
+
+for _, module in ipairs { reads, writes } do
+    for name, fn in pairs(module) do
+        verbs[name] = fn
+    end
+end
+verbs.get, verbs.distinct, verbs.with_ttls = nil, nil, nil
+
+for _, name in ipairs((unbuilt.names "verb")) do
+    verbs[name] = unbuilt.raiser("verb", name)
+end
+
+---- events ---------------------------------------------------------------------------------------------------------------
+
+local function listen(st)
+    local wanted, any = {}, false
+    for name in next, st.events.lists do
+        wanted[name], any = true, true
+    end
+    st.core:listen(wanted)
+    st.listening = any
+    local handle = st.handle[1]
+    if handle then -- a hit that the memo answers tells nobody
+        handle.get = wanted.hit and reads.get or st.fast_get
+    end
+end
+
+function verbs.on(self, name, fn)
+    local st = check(self, "on")
+    local off = st.events:on(name, fn)
+    listen(st)
+    return function()
+        off()
+        listen(st)
+    end
+end
+
+---- figures --------------------------------------------------------------------------------------------------------------
+
+function verbs.stats(self)
+    local st = check(self, "stats")
+    local s = st.core:stats()
+    local hits, entries = core.memo_counts(st.memo)
+    s.hits_l1, s.memo = s.hits_l1 + hits, entries
+    s.hits = s.hits_l1 + s.hits_l2
+    s.hit_rate = s.hits + s.misses > 0 and s.hits / (s.hits + s.misses) or 0
+    s.latency.l1.count, s.latency.get.count = s.hits_l1, s.hits + s.misses
+    return s
+end
+
+---- the decorator --------------------------------------------------------------------------------------------------------
+
+function verbs.wrap(self, fn, opts)
+    local st = check(self, "wrap")
+    local handle = self
+    return wrap.make({
+        get = function(key, o, loader, ...)
+            return handle:get(key, o, loader, ...)
+        end,
+        refresh = function(key, o, loader, ...)
+            return handle:refresh(key, o, loader, ...)
+        end,
+        invalidate = function(key)
+            return handle:invalidate(key)
+        end,
+        null = core.null,
+        digest = core.digest,
+        state = st,
+    }, fn, opts)
+end
+
+---- the end --------------------------------------------------------------------------------------------------------------
+
+function verbs.close(self, timeout)
+    local st = check(self, "close")
+    if timeout ~= nil and not schema.seconds(timeout) then
+        schema.refuse("cache:close", "the timeout", "seconds, 0 or more", timeout)
+    end
+    if st.listening then
+        state.tell(st)
+    end
+    st.core:close(timeout or st.options.source_timeout)
+    return true
+end
+
+local function show(self)
+    local st = rawget(self, "get") and check(self, "tostring")
+    return ("larder cache %s"):format(st and st.name and '"' .. st.name .. '"' or "(private)")
+end
+
+---- opening --------------------------------------------------------------------------------------------------------------
+
+-- The models by name, and their names for messages; nil where keys need none.
+local function models_of(src)
+    if not src or src.kind ~= "sqlite" then
+        return nil
+    end
+    local by_name, names = {}, {}
+    for i, model in ipairs(src.models) do
+        by_name[model.name], names[i] = true, model.name
+    end
+    return by_name, table.concat(names, ", ")
+end
+
+local function flat(o, host)
+    local given = {}
+    for name, value in next, o do
+        given[name] = value
+    end
+    given.asks_ttl = o.ttl_fn ~= nil or o.stale_ttl_fn ~= nil or o.negative_ttl_fn ~= nil
+    given.virtual_start = host.kind == "test" and host:now() or nil
+    given.seed = host.kind == "test" and host.seed or nil
+    return given
+end
+
+local function new_state(o, ud, host)
+    local models, names = models_of(o.source)
+    local st = {
+        core = ud, options = o, sched = host, source = o.source, name = o.name,
+        models = models, model_names = names,
+        writes_source = ud:writes_source("set"),
+        ttl_function = o.ttl_fn or o.stale_ttl_fn,
+        memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
+        parents = setmetatable({}, { __mode = "k" }),
+        failed = {}, failures = {}, failure_of = {}, n_failures = 0,
+        handle = setmetatable({}, { __mode = "v" }),
+    }
+    st.events = events.new(function(err)
+        if o.on_error then
+            o.on_error(err)
+        end
+    end)
+    return st
+end
+
+local mt = {
+    __index = function(_, name)
+        local verb = verbs[name]
+        if verb == nil and unbuilt.has("field", name) then
+            unbuilt.raise("field", name)
+        end
+        return verb
+    end,
+    __name = "larder.cache",
+    __metatable = false,
+    __close = function(self)
+        verbs.close(self)
+    end,
+    __tostring = show,
+}
+
+-- A cache by checked options on a host (a scheduler): the handle, or nil and an error.
+function cache.open(given, default_host)
+    local o = options.open(given)
+    local host = type(o.host) == "table" and o.host or default_host(o.host)
+    if o.source and not source.is(o.source) then
+        errors.misuse(1, "larder.open: source must be what larder.source gives")
+    end
+    local ud, code, message = core.open(flat(o, host), host.loop)
+    if not ud then
+        return nil, errors.new(code, message)
+    end
+    local st = new_state(o, ud, host)
+    local handle = {}
+    st.handle[1] = handle
+    state.attach(handle, st)
+    st.fast_get = memo.get(core, handle, st.memo, reads.get)
+    handle.get = st.fast_get
+    if host.attach then
+        host:attach(ud)
+    end
+    if o.on_error then
+        st.events:on("error", function(e)
+            o.on_error(e.err)
+        end)
+        listen(st)
+    end
+    return setmetatable(handle, mt)
+end
+
+return cache

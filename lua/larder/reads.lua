@@ -1,0 +1,288 @@
+-- reads.lua - the verbs that read: get, get_entry, get_many, peek, refresh.
+--
+-- A hit is one call of C; only what L1 cannot answer makes an operation (drive.lua).
+
+local calls = require "larder.calls"
+local drive = require "larder.drive"
+local errors = require "larder.errors"
+local options = require "larder.options"
+local schema = require "larder.schema"
+local state = require "larder.state"
+
+local reads = {}
+
+local check, type, select = state.check, type, select
+
+local function pack(...)
+    return { n = select("#", ...), ... }
+end
+
+-- [opts] [, loader, ...] as opts, loader, args.
+local function arguments(who, opts, ...)
+    local loader, first = nil, 1
+    if type(opts) == "function" then
+        return nil, opts, select("#", ...) > 0 and pack(...) or nil
+    elseif opts ~= nil and type(opts) ~= "table" then
+        schema.refuse(who, "the second argument", "a table of options or a loader", opts)
+    end
+    loader = ...
+    if loader ~= nil and not schema.is_callable(loader) then
+        schema.refuse(who, "the loader", "a function", loader)
+    end
+    local n = select("#", ...)
+    return opts, loader, n > first and pack(select(2, ...)) or nil
+end
+
+local function check_key(who, key)
+    if type(key) ~= "string" then
+        schema.refuse(who, "the key", "a string", key)
+    end
+end
+
+-- Where a SQL source is asked, the key must name a model.
+local function check_model(who, st, key)
+    local models = st.models
+    if models and not models[key:match("^([^:]*):")] then
+        errors.misuse(1, "%s: the key %s names no model of the source (%s): keys are model:id", who, errors.show(key),
+            st.model_names)
+    end
+end
+
+-- Reads inside cache:write(keys, fn) of those keys go past the cache.
+local function past_cache(st, key, o)
+    local here = st.bypass and st.bypass[calls.here(st)]
+    if here and here[key] then
+        local copy = {}
+        for name, value in next, o or {} do
+            copy[name] = value
+        end
+        copy.refresh, copy.guard = true, "none"
+        return copy
+    end
+end
+
+-- An operation for the keys, stepped to its end. Gives it (the caller finishes it), or nil and an error.
+local function operate(st, keys, o, context)
+    local sched = st.sched
+    local has_loader = context.loader ~= nil or context.load_many ~= nil
+    local op, code, message = st.core:get_op(keys, o, has_loader, sched:can_wait(), st.parents[calls.here(st)])
+    if not op then
+        return nil, errors.new(code, message)
+    end
+    drive.run(st, op, context)
+    sched:forget(op:id())
+    return op
+end
+
+-- Result i of an operation: fine, value, outcome, ... as op:answer gives them; the leader gets what its loader gave.
+local function result(st, op, i, key, context)
+    local own = context.values and context.values[key]
+    local fine, value, outcome, tier, version, age, ttl, led, weaker = op:answer(i, own ~= nil)
+    if not fine then
+        return nil, calls.error_of(st, context, key, value, outcome, tier)
+    end
+    if own ~= nil then
+        if led and outcome == "loaded" then
+            value = own
+        else
+            fine, value = op:answer(i, false)
+        end
+    end
+    return fine, value, outcome, tier, version, age, ttl, weaker
+end
+
+local function ask(st, who, key, o, loader, args)
+    if not loader then
+        check_model(who, st, key)
+    end
+    local context = { loader = loader, args = args }
+    local op, err = operate(st, key, o, context)
+    if not op then
+        return nil, err
+    end
+    return context, op
+end
+
+-- What get does once the memo had no answer; also get with opts, and refresh (o.refresh).
+local function get(st, who, key, o, loader, args)
+    check_key(who, key)
+    o = past_cache(st, key, o) or o
+    if not (o and o.refresh) then
+        local value, outcome, trouble = st.core:hit(key, o and o.level, st.memo)
+        if trouble then
+            return nil, errors.new(outcome, trouble)
+        elseif outcome then
+            return value, nil, outcome
+        end
+    end
+    local context, op = ask(st, who, key, o, loader, args)
+    if not context then
+        return nil, op
+    end
+    local fine, value, outcome = result(st, op, 1, key, context)
+    op:finish()
+    if fine then
+        return value, nil, outcome
+    end
+    return nil, value
+end
+
+local function then_tell(st, ...)
+    if st.listening then
+        state.tell(st)
+    end
+    return ...
+end
+
+function reads.get(self, key, opts, ...)
+    local st = check(self, "get")
+    if opts == nil and select("#", ...) == 0 then
+        return then_tell(st, get(st, "cache:get", key))
+    end
+    local given, loader, args = arguments("cache:get", opts, ...)
+    return then_tell(st, get(st, "cache:get", key, options.verb("get", given), loader, args))
+end
+
+local function refreshing(o)
+    local copy = { refresh = true }
+    for name, value in next, o or {} do
+        copy[name] = value
+    end
+    return copy
+end
+
+function reads.refresh(self, key, opts, ...)
+    local st = check(self, "refresh")
+    local given, loader, args = arguments("cache:refresh", opts, ...)
+    local o = refreshing(options.verb("refresh", given))
+    return then_tell(st, get(st, "cache:refresh", key, o, loader, args))
+end
+
+local function entry_of(value, outcome, version, age, ttl)
+    return { value = value, outcome = outcome, version = version, age = age, ttl = ttl, tags = {} }
+end
+
+local function level_of(st, o, weaker)
+    return weaker and "weak" or o and o.level or st.options.level
+end
+
+local function get_entry(st, key, o, loader, args)
+    check_key("cache:get_entry", key)
+    o = past_cache(st, key, o) or o
+    if not (o and o.refresh) then
+        local value, outcome, version, age, ttl = st.core:entry(key, o and o.level)
+        if age then
+            local entry = entry_of(value, outcome, version, age, ttl)
+            entry.tier, entry.stale, entry.level = "l1", outcome == "stale", level_of(st, o)
+            return entry
+        elseif version then
+            return nil, errors.new(outcome, version)
+        end
+    end
+    local context, op = ask(st, "cache:get_entry", key, o, loader, args)
+    if not context then
+        return nil, op
+    end
+    local fine, value, outcome, tier, version, age, ttl, weaker = result(st, op, 1, key, context)
+    op:finish()
+    if not fine then
+        return nil, value
+    end
+    local entry = entry_of(value, outcome, version, age, ttl)
+    entry.tier = tier ~= "none" and tier or nil
+    entry.stale, entry.level = outcome == "stale", level_of(st, o, weaker)
+    return entry
+end
+
+function reads.get_entry(self, key, opts, ...)
+    local st = check(self, "get_entry")
+    local given, loader, args = arguments("cache:get_entry", opts, ...)
+    return then_tell(st, get_entry(st, key, options.verb("get_entry", given), loader, args))
+end
+
+-- The distinct keys of a list, in order; raises at what is no key.
+local function distinct(who, keys)
+    if type(keys) ~= "table" then
+        schema.refuse(who, "the keys", "a list of strings", keys)
+    end
+    local list, seen = {}, {}
+    for _, key in ipairs(keys) do
+        check_key(who, key)
+        if not seen[key] then
+            seen[key] = true
+            list[#list + 1] = key
+        end
+    end
+    return list
+end
+reads.distinct = distinct
+
+-- Keys that cannot be asked for get their error here, so that the others are asked all the same.
+local function askable(st, keys, loads, errs)
+    local list = {}
+    for _, key in ipairs(keys) do
+        if #key == 0 then
+            errs[key] = errors.new("invalid", "a key must not be empty")
+        elseif #key > 65535 then
+            errs[key] = errors.new("too_large", ("a key of %d bytes: at most 65535 are allowed"):format(#key))
+        else
+            if not loads then
+                check_model("cache:get_many", st, key)
+            end
+            list[#list + 1] = key
+        end
+    end
+    return list
+end
+
+local function get_many(st, keys, o, load_many)
+    local values, errs = {}, {}
+    local list = askable(st, distinct("cache:get_many", keys), load_many, errs)
+    local here = st.bypass and st.bypass[calls.here(st)]
+    for _, key in ipairs(here and list or {}) do
+        o = here[key] and past_cache(st, key, o) or o
+    end
+    local fine, code, message = st.core:enter()
+    if not fine then
+        return nil, errors.new(code, message)
+    elseif #list == 0 then
+        return values, errs
+    end
+    local context = { load_many = load_many }
+    local op, err = operate(st, list, o, context)
+    if not op then
+        return nil, err
+    end
+    for i, key in ipairs(list) do
+        local good, value = result(st, op, i, key, context)
+        if good then
+            values[key] = value
+        else
+            errs[key] = value
+        end
+    end
+    op:finish()
+    return values, errs
+end
+
+function reads.get_many(self, keys, opts, load_many)
+    local st = check(self, "get_many")
+    if schema.is_callable(opts) and load_many == nil then
+        opts, load_many = nil, opts
+    elseif load_many ~= nil and not schema.is_callable(load_many) then
+        schema.refuse("cache:get_many", "load_many", "a function", load_many)
+    end
+    return then_tell(st, get_many(st, keys, options.verb("get_many", opts), load_many))
+end
+
+function reads.peek(self, key)
+    local st = check(self, "peek")
+    check_key("cache:peek", key)
+    local value, outcome, trouble = st.core:peek(key)
+    if trouble then
+        return nil, errors.new(outcome, trouble)
+    end
+    return value, outcome
+end
+
+return reads
