@@ -29,7 +29,17 @@ typedef struct ldr_slot_ref {
     _Atomic uint32_t *at; /* the slot's word, valid for the shelf's life */
     _Atomic uint8_t *mark; /* what a hit marks (policy bits); NULL where a hit must go through ldr_shelf_read */
     uint32_t word;
+    uint8_t mark_max; /* a hit raises *mark by one while it is below this; 0: nothing to mark */
 } ldr_slot_ref;
+
+/* Tells the policy of a hit on an entry that is remembered. Plain loads and stores do as well: of two hits at
+ * once one may be lost. ref->mark must not be NULL. */
+static inline void ldr_slot_mark(const ldr_slot_ref *ref)
+{
+    uint8_t mark = atomic_load_explicit(ref->mark, memory_order_relaxed);
+    if (mark < ref->mark_max)
+        atomic_store_explicit(ref->mark, mark + 1, memory_order_relaxed);
+}
 
 /* What happened to entries during a write; called under the shard's lock: note and return. */
 typedef struct ldr_shelf_watch {

@@ -1,0 +1,87 @@
+/* verify.c - checks every invariant of a shard, for tests: each entry is in its chain and in one queue, each block
+ * belongs to one entry, all counts add up. */
+#include "l1/shard.h"
+
+#include "base/hash.h"
+
+static uint32_t *bucket_at(const ldr_turn *t, uint32_t b)
+{
+    ldr_words w = {.base = t->base, .pages = ldr_pages_dir(t->base, &t->shard->buckets)};
+    return ldr_words_at(&w, b);
+}
+
+static const char *verify_entry(const ldr_turn *t, uint32_t slot, uint32_t bucket)
+{
+    const ldr_slot *s = ldr_slot_at(t, slot);
+    if (s->block < t->shard->arena.begin || s->block >= t->shard->arena.end)
+        return "slot's block is outside the arena";
+    ldr_block_head h = ldr_block_load(ldr_block_at(t, slot));
+    if (ldr_arena_is_free(&t->shard->arena, s->block) ||
+        ldr_block_size(&h) > (size_t)ldr_slot_units(t, slot) * LDR_UNIT)
+        return "slot's block is free or too small";
+    if ((uint32_t)ldr_hash(ldr_block_key(ldr_block_at(t, slot)), t->seed) != s->hash)
+        return "slot's hash is not its key's";
+    return ldr_bucket_of(s->hash, t->shard->n_buckets) == bucket ? NULL : "slot stands in another bucket";
+}
+
+static const char *verify_index(const ldr_turn *t)
+{
+    uint32_t n = 0;
+    for (uint32_t b = 0; b < t->shard->n_buckets; b++)
+        for (uint32_t slot = *bucket_at(t, b); slot != LDR_NO_SLOT; slot = ldr_slot_at(t, slot)->chain) {
+            if (slot >= t->shard->n_slots || ++n > t->shard->n_entries)
+                return "index holds more than there is";
+            const char *wrong = verify_entry(t, slot, b);
+            if (wrong)
+                return wrong;
+        }
+    return n == t->shard->n_entries ? NULL : "index holds less than there is";
+}
+
+static const char *verify_slots(const ldr_turn *t)
+{
+    uint32_t n_free = 0, used = 0;
+    const ldr_shard *sh = t->shard;
+    for (uint32_t slot = sh->free_slot; slot != LDR_NO_SLOT; slot = ldr_slot_at(t, slot)->chain)
+        if (slot >= sh->n_slots || ldr_slot_at(t, slot)->block != 0 || ++n_free > sh->n_slots)
+            return "list of free slots is broken";
+    for (uint32_t slot = 0; slot < sh->n_slots; slot++)
+        used += ldr_slot_at(t, slot)->block != 0;
+    return used == sh->n_entries && used + n_free == sh->n_slots ? NULL : "slots do not add up";
+}
+
+static const char *verify_blocks(const ldr_turn *t)
+{
+    uint32_t n = 0;
+    const ldr_arena *a = &t->shard->arena;
+    for (uint32_t b = ldr_arena_next(a, 0); b; b = ldr_arena_next(a, b))
+        n += !ldr_arena_is_free(a, b);
+    return n == t->shard->n_entries ? NULL : "a block belongs to nobody";
+}
+
+static const char *verify_queues(ldr_turn *t)
+{
+    const ldr_shard *sh = t->shard;
+    const char *wrong = ldr_queue_verify(&sh->negatives, &t->policy.nodes, sh->n_slots);
+    uint64_t weight = 0;
+    for (uint32_t s = sh->negatives.head; !wrong && s != LDR_NO_SLOT; s = ldr_slot_at(t, s)->node.next)
+        weight += ldr_slot_units(t, s);
+    if (!wrong && weight != sh->negatives.weight)
+        wrong = "weight of negatives does not add up";
+    if (!wrong)
+        wrong = ldr_policy_verify(&t->policy);
+    uint32_t n = sh->negatives.n + sh->policy.queues[0].n + sh->policy.queues[1].n;
+    return wrong || n == sh->n_entries ? wrong : "an entry stands in no queue";
+}
+
+const char *ldr_shard_verify(ldr_turn *t)
+{
+    const char *wrong = ldr_arena_verify(&t->shard->arena);
+    if (!wrong)
+        wrong = verify_slots(t);
+    if (!wrong)
+        wrong = verify_index(t);
+    if (!wrong)
+        wrong = verify_queues(t);
+    return wrong ? wrong : verify_blocks(t);
+}
