@@ -30,7 +30,7 @@ static inline bool is_fresh(const ldr_lua_memo *m, const ldr_lua_memo_entry *e)
 static inline int look(ldr_lua_memo *m, uint32_t i)
 {
     ldr_lua_memo_entry *e = &m->entry[i - 1];
-    if (__atomic_load_n(m->gate, __ATOMIC_ACQUIRE) != 0)
+    if (__atomic_load_n(m->gate, __ATOMIC_ACQUIRE) != 1)
         return 0;
     if (atomic_load_explicit(e->at, memory_order_acquire) != e->word || !is_fresh(m, e))
         return 0;
@@ -116,6 +116,7 @@ ldr_lua_memo *ldr_lua_memo_new(lua_State *L, uint32_t n, const ldr_clock *clock,
 {
     ldr_lua_memo *m = new_memo(L, n);
     m->clock = clock;
+    m->open = 1;
     m->gate = gate ? gate : &m->open;
     find_gettime(m);
     set_metatable(L);

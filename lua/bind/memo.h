@@ -32,11 +32,11 @@ typedef struct ldr_lua_memo_entry {
 typedef struct ldr_lua_memo {
     uint64_t hits;
     ldr_lua_memo_entry *entry; /* n, behind this struct, on cache lines */
-    const int32_t *gate;       /* not 0: nothing is answered (closed, forked) */
+    const int32_t *gate;       /* not 1: nothing is answered (closed, forked) */
     int (*gettime)(clockid_t, struct timespec *); /* the kernel's, without the C library between; or NULL */
     const ldr_clock *clock;
     uint32_t n, hand, entries;
-    int32_t open;            /* the gate where none was given: 0 */
+    int32_t open;            /* the gate where none was given: 1 */
     _Atomic uint32_t nowhere; /* 0: `at` of an empty entry, whose word is 1 */
     bool shared;             /* set by the owner: tables are handed out themselves, not copies of them */
     void (*sampled)(void *arg, int64_t ns); /* set by the owner, may be NULL; must not call Lua */

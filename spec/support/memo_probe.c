@@ -3,6 +3,7 @@
  *   local p = probe.new(n [, shared])     p.memo (userdata), p.core (the functions larder.memo wants)
  *   p:put(key, value, slot [, soft_us])   -> remembered?      p:change(slot)      the slot's word moves
  *   p:advance(us)  p:gate(n)  p:mark(slot) -> marks  p:clear()  p:samples() -> how many hits were timed
+ *   probe.now                             address of a C function that gives a cached time, as ngx.now
  *   probe.new(n, shared, true)            the machine's clock, for the bench
  *   p:change_later(slot, us)              another thread changes the word after so long */
 #include "bind/memo.h"
@@ -46,15 +47,16 @@ static void count_sample(void *arg, int64_t ns)
 static int probe_new(lua_State *L)
 {
     uint32_t n = (uint32_t)luaL_checkinteger(L, 1);
-    bool shared = lua_toboolean(L, 2);
+    bool shared = lua_toboolean(L, 2), machine = lua_toboolean(L, 3);
     probe *p = lua_newuserdata(L, sizeof *p);
     memset(p, 0, sizeof *p);
-    if (lua_toboolean(L, 3))
+    if (machine)
         ldr_clock_init(&p->clock);
     else
         ldr_clock_init_virtual(&p->clock, 1000);
     luaL_newmetatable(L, "memo_probe");
     lua_setmetatable(L, -2);
+    p->gate = 1;
     p->memo = ldr_lua_memo_new(L, n, &p->clock, &p->gate);
     p->memo->shared = shared;
     p->memo->sampled = count_sample;
@@ -151,6 +153,21 @@ static int probe_samples(lua_State *L)
     return 1;
 }
 
+/* What ngx.now is to LuaJIT in nginx: a C function that reads a time somebody else keeps. */
+static volatile double cached_now = 1e9;
+
+static double read_now(void)
+{
+    return cached_now;
+}
+
+static void push_address(lua_State *L, double (*f)(void))
+{
+    void *address;
+    memcpy(&address, &f, sizeof address);
+    lua_pushlightuserdata(L, address);
+}
+
 LDR_API int luaopen_memo_probe(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -166,6 +183,8 @@ LDR_API int luaopen_memo_probe(lua_State *L)
     lua_newtable(L);
     lua_pushcfunction(L, probe_new);
     lua_setfield(L, -2, "new");
+    push_address(L, read_now);
+    lua_setfield(L, -2, "now");
     lua_newtable(L);
     ldr_lua_memo_open(L);
     lua_setfield(L, -2, "core");
