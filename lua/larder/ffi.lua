@@ -10,11 +10,11 @@ local M = {}
 -- @param memo light userdata: the memo; the caller keeps its owner alive
 -- @return function(i) -> whether entry i may be served now (then one hit is counted)
 function M.checker(address, memo)
-  local check = ffi.cast("int (*)(void *, uint32_t)", address)
-  local pointer = ffi.cast("void *", memo)
-  return function(i)
-    return check(pointer, i) ~= 0
-  end
+    local check = ffi.cast("int (*)(void *, uint32_t)", address)
+    local pointer = ffi.cast("void *", memo)
+    return function(i)
+        return check(pointer, i) ~= 0
+    end
 end
 
 return M
