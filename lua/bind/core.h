@@ -36,6 +36,8 @@ typedef struct ldr_lua_op {
     ldr_lua_shared *shared;
     ldr_op *op;             /* NULL: ended */
     ldr_want want;          /* the newest */
+    uint64_t id;            /* what the loop reports when it is woken */
+    atomic_bool job_runs;   /* Larder's thread has its request */
     ldr_buf bytes;          /* the keys and values that the operation borrows */
     ldr_slice *slices;      /* n_keys keys, then n_keys values */
     int *kinds;

@@ -13,11 +13,14 @@ static ldr_lua_op *check(lua_State *L)
     return lop;
 }
 
+static _Atomic uint64_t last_id; /* never one twice in a process: a late wake-up must not reach another operation */
+
 static ldr_lua_op *op_new(lua_State *L, ldr_lua_shared *s)
 {
     ldr_lua_op *lop = lua_newuserdata(L, sizeof *lop);
     *lop = (ldr_lua_op){.shared = s, .bytes = LDR_BUF(&s->cache->flow.mem)};
     s->refs++;
+    lop->id = atomic_fetch_add(&last_id, 1) + 1;
     luaL_getmetatable(L, LDR_LUA_OP);
     lua_setmetatable(L, -2);
     return lop;
@@ -29,6 +32,8 @@ static void finish(ldr_lua_op *lop)
     if (!s)
         return;
     ldr_mem mem = s->cache->flow.mem;
+    while (atomic_load_explicit(&lop->job_runs, memory_order_acquire)) /* dropped meanwhile; its statement has a deadline */
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     ldr_op_end(lop->op);
     lop->op = NULL;
     lop->shared = NULL;
@@ -54,18 +59,12 @@ static void post(void *ctx, uint64_t id)
     ldr_loop_post(ctx, id);
 }
 
-/* What the loop reports when it is woken: its address, which nobody else has as long as it lives. */
-static uint64_t id_of(const ldr_lua_op *lop)
-{
-    return (uint64_t)(uintptr_t)lop;
-}
-
 /* owner table: can_wait, parent (the load's op in whose loader this call is made) */
 static ldr_owner owner_of(lua_State *L, const ldr_lua_op *lop, int can_wait, int parent)
 {
     ldr_owner owner = {.host = lop->shared, .can_wait = lua_toboolean(L, can_wait)};
-    if (lop->shared->loop)
-        owner.waker = (ldr_waker){.wake = post, .ctx = lop->shared->loop, .id = id_of(lop)};
+    if (lop->shared->loop && owner.can_wait)
+        owner.waker = (ldr_waker){.wake = post, .ctx = lop->shared->loop, .id = lop->id};
     if (lua_isuserdata(L, parent)) {
         ldr_lua_op *p = luaL_checkudata(L, parent, LDR_LUA_OP);
         owner.parent = p->op && p->shared == lop->shared ? p->op : NULL;
@@ -280,15 +279,35 @@ static int op_run(lua_State *L)
     return 1;
 }
 
+static void job_ended(void *ctx, uint64_t id)
+{
+    ldr_lua_op *lop = ctx;
+    ldr_loop *loop = lop->shared->loop;
+    atomic_store_explicit(&lop->job_runs, false, memory_order_release); /* from here on lop may be gone */
+    ldr_loop_post(loop, id);
+}
+
 /* submit() -> true when the job was given to Larder's thread, which posts this op's id; else run it in line */
 static int op_submit(lua_State *L)
 {
     ldr_lua_op *lop = check(L);
     ldr_cache *c = lop->shared->cache;
-    ldr_waker waker = {.wake = post, .ctx = lop->shared->loop, .id = id_of(lop)};
-    bool sent = lop->want.kind == LDR_WANT_JOB && lop->shared->loop && !c->flow.clock.is_virtual &&
-                ldr_errand_request(c->thread, &c->flow, lop->want.request, waker);
+    ldr_waker waker = {.wake = job_ended, .ctx = lop, .id = lop->id};
+    bool sent = false;
+    if (lop->want.kind == LDR_WANT_JOB && lop->shared->loop && !c->flow.clock.is_virtual) {
+        atomic_store(&lop->job_runs, true);
+        sent = ldr_errand_request(c->thread, &c->flow, lop->want.request, waker);
+        if (!sent)
+            atomic_store(&lop->job_runs, false);
+    }
     lua_pushboolean(L, sent);
+    return 1;
+}
+
+/* job_runs() -> boolean: the submitted job has not ended; a wake-up before that means nothing */
+static int op_job_runs(lua_State *L)
+{
+    lua_pushboolean(L, atomic_load_explicit(&check(L)->job_runs, memory_order_acquire));
     return 1;
 }
 
@@ -304,7 +323,7 @@ static int op_job(lua_State *L)
 
 static int op_id(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)id_of(luaL_checkudata(L, 1, LDR_LUA_OP)));
+    lua_pushinteger(L, (lua_Integer)((ldr_lua_op *)luaL_checkudata(L, 1, LDR_LUA_OP))->id);
     return 1;
 }
 
@@ -494,7 +513,7 @@ static int op_expired(lua_State *L)
 void ldr_lua_op_register(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"run", op_run},   {"submit", op_submit}, {"job", op_job},   {"id", op_id},
+        {"run", op_run},   {"submit", op_submit}, {"job_runs", op_job_runs}, {"job", op_job},   {"id", op_id},
         {"call", op_call}, {"item", op_item},     {"give", op_give}, {"give_nothing", op_give_nothing},
         {"give_ttl", op_give_ttl}, {"give_error", op_give_error}, {"answer", op_answer},
         {"written", op_written},   {"expired", op_expired},       {"finish", op_finish}, {NULL, NULL},

@@ -35,7 +35,9 @@ local function job(st, op)
     if sched.job then
         sched:job(op)
     elseif op:submit() then
-        sched:wait(op:id())
+        while op:job_runs() do
+            sched:wait(op:id())
+        end
     else
         op:job()
     end
