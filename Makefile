@@ -38,11 +38,11 @@ OUT     := build$(if $(VARIANT),/$(subst $(space),-,$(VARIANT)))
 
 # ---- sources: what is there is built; a part switched off is a file left out --------------------------------
 # and its stand-in, no_*.c, says so to who asks for it.
-DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c,core/source/no_sqlite.c) \
+DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c lua/bind/sqlite%.c,core/source/no_sqlite.c lua/bind/no_sqlite.c) \
             $(if $(filter 0,$(WITH_ZSTD)),core/record/codec_zstd.c,core/record/no_zstd.c) \
             $(if $(filter 0,$(WITH_JSON)),core/record/codec_json.c,core/record/no_json.c)
 CORE_C   := $(filter-out $(DROPPED),$(sort $(wildcard core/*.c core/*/*.c)))
-BIND_C   := $(sort $(wildcard lua/bind/*.c))
+BIND_C   := $(filter-out $(DROPPED),$(sort $(wildcard lua/bind/*.c)))
 ALL_SPEC_C := $(sort $(wildcard spec/core/*_spec.c))
 SPEC_C   := $(filter-out $(foreach w,$(WITHOUT),spec/core/$(w)%),$(ALL_SPEC_C))
 HELP_C   := $(filter-out $(ALL_SPEC_C),$(sort $(wildcard spec/core/*.c)))

@@ -8,6 +8,7 @@
 #include "bind/core.h"
 #include "bind/loop.h"
 #include "bind/memo.h"
+#include "bind/sqlite.h"
 
 static int now(lua_State *L)
 {
@@ -49,6 +50,8 @@ LDR_API int luaopen_larder_core(lua_State *L)
     take(L, luaopen_larder_value, "null", "null");
     take(L, luaopen_larder_loop, "new", "loop");
     ldr_lua_memo_open(L);
+    ldr_lua_sqlite_register(L);
+    ldr_lua_migrate_register(L);
     lua_pushcfunction(L, now);
     lua_setfield(L, -2, "now");
     lua_pushcfunction(L, digest);
