@@ -1,7 +1,7 @@
 /* sqlite_model.c - the statements of a model on one connection, and the columns that its load gives.
  *
- * Invariant: a model's shape describes its `load` as SQLite last prepared it. Columns are always written as t."name"
- * or in lists where SQLite takes no expression: a lone "name" that is no column would be read as a string. */
+ * Invariant: a model's shape describes its `load` as SQLite last prepared it. Columns are always written as
+ * "table"."name", or in lists where SQLite takes no expression: a lone "name" that is no column would be a string. */
 #include "source/sqlite_parts.h"
 
 #include "base/hash.h"
@@ -31,16 +31,14 @@ void ldr_sqlite_table(ldr_sqlite_conn *c, const char *table, ldr_buf *b)
 {
     int rc;
     const char *bare = ldr_sqlite_bare(table);
-    if (bare != table && ldr_sqlite_number(c, LDR_SQL_IS_THERE, table, 0, &rc) == 0) {
-        ldr_buf_str(b, "main.");
-        table = bare;
-    }
-    ldr_sqlite_quote(b, table);
+    bool is_schema = bare != table && ldr_sqlite_number(c, LDR_SQL_IS_THERE, table, 0, &rc) == 0;
+    ldr_sqlite_quote(b, is_schema ? bare : table);
 }
 
-static void column(ldr_buf *b, const char *name)
+static void column(ldr_sqlite_conn *c, const ldr_model *m, const char *name, ldr_buf *b)
 {
-    ldr_buf_str(b, "t.");
+    ldr_sqlite_table(c, m->table, b);
+    ldr_buf_byte(b, '.');
     ldr_sqlite_quote(b, name);
 }
 
@@ -52,32 +50,28 @@ static bool listed(char **names, size_t n, const char *name)
     return false;
 }
 
-static void columns_text(const ldr_model *m, ldr_buf *b)
+void ldr_sqlite_columns(ldr_sqlite_conn *c, const ldr_model *m, char **names, size_t n, ldr_buf *b)
 {
-    if (m->n_columns == 0) {
-        ldr_buf_str(b, "*");
-        return;
-    }
     for (size_t i = 0; i < m->n_key; i++) {
         ldr_buf_str(b, i ? ", " : "");
-        column(b, m->key[i]);
+        column(c, m, m->key[i], b);
     }
-    for (size_t i = 0; i < m->n_columns; i++)
-        if (!listed(m->key, m->n_key, m->columns[i])) {
+    for (size_t i = 0; i < n; i++)
+        if (!listed(m->key, m->n_key, names[i])) {
             ldr_buf_str(b, ", ");
-            column(b, m->columns[i]);
+            column(c, m, names[i], b);
         }
-    if (m->version && !listed(m->columns, m->n_columns, m->version)) {
+    if (m->version && !listed(names, n, m->version)) {
         ldr_buf_str(b, ", ");
-        column(b, m->version);
+        column(c, m, m->version, b);
     }
 }
 
-static void where_text(const ldr_model *m, ldr_buf *b)
+void ldr_sqlite_where(ldr_sqlite_conn *c, const ldr_model *m, ldr_buf *b)
 {
     for (size_t i = 0; i < m->n_key; i++) {
         ldr_buf_str(b, i ? " AND " : " WHERE ");
-        column(b, m->key[i]);
+        column(c, m, m->key[i], b);
         ldr_buf_fmt(b, " = ?%zu", i + 1);
     }
 }
@@ -89,11 +83,13 @@ static void load_text(ldr_sqlite_conn *c, const ldr_model *m, ldr_buf *b)
         return;
     }
     ldr_buf_str(b, "SELECT ");
-    columns_text(m, b);
+    if (m->n_columns)
+        ldr_sqlite_columns(c, m, m->columns, m->n_columns, b);
+    else
+        ldr_buf_byte(b, '*');
     ldr_buf_str(b, " FROM ");
     ldr_sqlite_table(c, m->table, b);
-    ldr_buf_str(b, " AS t");
-    where_text(m, b);
+    ldr_sqlite_where(c, m, b);
 }
 
 /* ---- preparing -------------------------------------------------------------------------------------------- */
@@ -256,10 +252,13 @@ void ldr_sqlite_statements_drop(ldr_sqlite_conn *c, size_t index)
     st->load = st->peek = st->store = st->erase = NULL;
 }
 
+/* A connection learns of a new schema when a statement is stepped, not when one is prepared: so one is stepped. */
 static int prepare_load(ldr_sqlite_conn *c, size_t index, ldr_err *err)
 {
+    int unasked;
     const ldr_model *m = &c->source->models.all[index];
     ldr_buf sql = LDR_BUF(&c->source->mem);
+    ldr_sqlite_number(c, LDR_SQL_IS_THERE, "", 0, &unasked);
     load_text(c, m, &sql);
     if (sql.oom) {
         ldr_buf_free(&sql);

@@ -138,7 +138,9 @@ int ldr_sqlite_refuse(const ldr_model *m, ldr_slice key, int code, const char *w
 
 /* sqlite_model.c */
 void ldr_sqlite_quote(ldr_buf *b, const char *name);
-void ldr_sqlite_table(ldr_sqlite_conn *c, const char *table, ldr_buf *b); /* quoted; "main.t" may be schema and name */
+void ldr_sqlite_table(ldr_sqlite_conn *c, const char *table, ldr_buf *b); /* quoted; of "main.t" only t, unless there is one */
+void ldr_sqlite_columns(ldr_sqlite_conn *c, const ldr_model *m, char **names, size_t n, ldr_buf *b); /* key, names, version */
+void ldr_sqlite_where(ldr_sqlite_conn *c, const ldr_model *m, ldr_buf *b); /* the key's columns are ?1, ?2, ... */
 const char *ldr_sqlite_bare(const char *table); /* without "main." */
 /* Prepares one statement. NULL with err set. */
 sqlite3_stmt *ldr_sqlite_prepare(ldr_sqlite_conn *c, const ldr_model *m, ldr_slice sql, ldr_err *err);
@@ -159,6 +161,8 @@ typedef struct ldr_sqlite_seen {
     int64_t version;
 } ldr_sqlite_seen;
 int ldr_sqlite_peek(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_slice key, ldr_sqlite_seen *out, ldr_err *err);
+/* The same by the load statement, so that the model's shape is the schema's of now. */
+int ldr_sqlite_look(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_slice key, ldr_sqlite_seen *out, ldr_err *err);
 /* Loads into item: FOUND or GONE with LDR_OK. Inside a transaction or not. */
 int ldr_sqlite_load(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_item *item);
 void ldr_sqlite_run_load(ldr_sqlite_conn *c, ldr_request *r);

@@ -175,21 +175,10 @@ static void peek_text(ldr_sqlite_conn *c, const ldr_model *m, ldr_buf *b)
         return;
     }
     ldr_buf_str(b, "SELECT ");
-    for (size_t i = 0; i <= m->n_key; i++) {
-        const char *name = i < m->n_key ? m->key[i] : m->version;
-        if (!name)
-            break;
-        ldr_buf_str(b, i ? ", t." : "t.");
-        ldr_sqlite_quote(b, name);
-    }
+    ldr_sqlite_columns(c, m, NULL, 0, b);
     ldr_buf_str(b, " FROM ");
     ldr_sqlite_table(c, m->table, b);
-    ldr_buf_str(b, " AS t WHERE ");
-    for (size_t i = 0; i < m->n_key; i++) {
-        ldr_buf_str(b, i ? " AND t." : "t.");
-        ldr_sqlite_quote(b, m->key[i]);
-        ldr_buf_fmt(b, " = ?%zu", i + 1);
-    }
+    ldr_sqlite_where(c, m, b);
 }
 
 static int prepare_peek(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_err *err)
@@ -233,7 +222,9 @@ static int peek_row(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_sqlite_seen 
 
 static int peek_load(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_slice key, ldr_sqlite_seen *out, ldr_err *err)
 {
-    ldr_sqlite_stmts *st = &c->models[k->index];
+    ldr_sqlite_stmts *st = ldr_sqlite_statements(c, k->index, err);
+    if (!st)
+        return err->code;
     ldr_err_clear(err);
     int rc = find_row(c, k, err), code = LDR_OK;
     out->exists = rc == SQLITE_ROW;
@@ -258,6 +249,17 @@ int ldr_sqlite_peek(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_slice key, l
     else if (rc != SQLITE_OK)
         code = ldr_sqlite_fail(c, k->model, key, rc, err);
     sqlite3_reset(st->peek);
+    return code;
+}
+
+int ldr_sqlite_look(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_slice key, ldr_sqlite_seen *out, ldr_err *err)
+{
+    ldr_sqlite_seen own;
+    int code = peek_load(c, k, key, out, err);
+    if (code || !k->model->sql_version)
+        return code;
+    code = ldr_sqlite_peek(c, k, key, &own, err);
+    out->version = own.version;
     return code;
 }
 

@@ -35,15 +35,6 @@ static int check_version(const ldr_model_key *k, ldr_item *item, const ldr_sqlit
 
 /* ---- statements ------------------------------------------------------------------------------------------- */
 
-static void where_key(const ldr_model *m, ldr_buf *b)
-{
-    for (size_t i = 0; i < m->n_key; i++) {
-        ldr_buf_str(b, i ? " AND t." : " WHERE t.");
-        ldr_sqlite_quote(b, m->key[i]);
-        ldr_buf_fmt(b, " = ?%zu", i + 1);
-    }
-}
-
 static void quote_slice(ldr_buf *b, ldr_slice name)
 {
     ldr_buf_byte(b, '"');
@@ -59,13 +50,13 @@ static void update_text(ldr_sqlite_conn *c, const ldr_model *m, const ldr_sqlite
 {
     ldr_buf_str(b, "UPDATE ");
     ldr_sqlite_table(c, m->table, b);
-    ldr_buf_str(b, " AS t SET ");
+    ldr_buf_str(b, " SET ");
     for (size_t i = 0; i < row->n; i++) {
         ldr_buf_str(b, i ? ", " : "");
         quote_slice(b, row->all[i].name);
         ldr_buf_fmt(b, " = ?%zu", m->n_key + i + 1);
     }
-    where_key(m, b);
+    ldr_sqlite_where(c, m, b);
 }
 
 static void insert_text(ldr_sqlite_conn *c, const ldr_model *m, const ldr_sqlite_row *row, ldr_buf *b)
@@ -94,8 +85,7 @@ static void erase_text(ldr_sqlite_conn *c, const ldr_model *m, ldr_buf *b)
     }
     ldr_buf_str(b, "DELETE FROM ");
     ldr_sqlite_table(c, m->table, b);
-    ldr_buf_str(b, " AS t");
-    where_key(m, b);
+    ldr_sqlite_where(c, m, b);
 }
 
 /* Prepares into *at, where another text may stand. The buffer is freed. */
@@ -215,7 +205,7 @@ static int store(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_item *item)
     ldr_sqlite_row row;
     if (!k->model->table && !k->model->sql_store)
         return ldr_sqlite_refuse(k->model, item->key, LDR_UNSUPPORTED, "the model has no table and no SQL to store", &item->err);
-    int code = ldr_sqlite_peek(c, k, item->key, &seen, &item->err);
+    int code = ldr_sqlite_look(c, k, item->key, &seen, &item->err);
     if (code || (code = prepare_own(c, k, item)))
         return code;
     sqlite3_stmt *own = k->model->sql_store ? c->models[k->index].store : NULL;
