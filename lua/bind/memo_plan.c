@@ -7,29 +7,35 @@
 #include "bind/value.h"
 
 typedef struct budget {
-    size_t nodes, bytes;
+    int nodes;
+    size_t bytes;
 } budget;
 
-static bool spend(budget *b, size_t bytes)
+static bool spend(lua_State *L, int idx, budget *b)
 {
-    if (b->nodes == 0 || bytes > b->bytes)
+    size_t bytes = lua_type(L, idx) == LUA_TSTRING ? ldr_lua_rawlen(L, idx) : 0;
+    if (bytes > b->bytes)
         return false;
-    b->nodes--;
     b->bytes -= bytes;
     return true;
+}
+
+static bool key_allowed(lua_State *L, int idx, budget *b)
+{
+    int type = lua_type(L, idx);
+    return (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN) && spend(L, idx, b);
 }
 
 static bool allowed(lua_State *L, int idx, budget *b)
 {
     switch (lua_type(L, idx)) {
     case LUA_TSTRING:
-        return spend(b, ldr_lua_rawlen(L, idx));
     case LUA_TBOOLEAN:
     case LUA_TNUMBER:
     case LUA_TTABLE:
     case LUA_TLIGHTUSERDATA:
     case LDR_TCDATA:
-        return spend(b, 0);
+        return b->nodes-- > 0 && spend(L, idx, b);
     default:
         return false;
     }
@@ -54,7 +60,7 @@ static bool replace_table(lua_State *L, budget *b)
 static bool add_field(lua_State *L, int plan, budget *b)
 {
     bool table = lua_type(L, -1) == LUA_TTABLE;
-    if (!allowed(L, -2, b) || !allowed(L, -1, b) || !replace_table(L, b))
+    if (!key_allowed(L, -2, b) || !allowed(L, -1, b) || !replace_table(L, b))
         return false;
     int key = plan + 2;
     if (table) {
@@ -128,7 +134,7 @@ static bool add_hash(lua_State *L, int t, int plan, budget *b)
             lua_pop(L, 1);
             continue;
         }
-        if (!allowed(L, -2, b) || !allowed(L, -1, b) || !replace_table(L, b))
+        if (!key_allowed(L, -2, b) || !allowed(L, -1, b) || !replace_table(L, b))
             return false;
         lua_rawseti(L, plan, (lua_Integer)(n + 4 + 2 * n_hash));
         lua_pushvalue(L, -1);
