@@ -67,6 +67,7 @@ void ldr_lua_op_register(lua_State *L);       /* op.c */
 ldr_lua_cache *ldr_lua_cache_new(lua_State *L);
 int ldr_lua_get_op(lua_State *L);             /* op.c, methods of a cache */
 int ldr_lua_put_op(lua_State *L);
+int ldr_lua_load(lua_State *L);               /* direct.c, method of a cache */
 int ldr_lua_mark(lua_State *L);               /* mark.c, method of a cache */
 void ldr_lua_mark_register(lua_State *L);
 /* The checked options of a write at `opts` (no table: the defaults); level is what the caller put there. */

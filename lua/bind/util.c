@@ -68,9 +68,12 @@ const char *ldr_lua_outcome(const ldr_answer *a)
 
 void ldr_lua_push_version(lua_State *L, int64_t version)
 {
-    char text[24];
-    if (version == 0)
+    char text[24], *at = text + sizeof text;
+    if (version <= 0) {
         lua_pushnil(L);
-    else
-        lua_pushlstring(L, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)version));
+        return;
+    }
+    for (; version > 0; version /= 10)
+        *--at = (char)('0' + version % 10);
+    lua_pushlstring(L, at, (size_t)(text + sizeof text - at));
 }

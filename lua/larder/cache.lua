@@ -140,6 +140,8 @@ local function new_state(o, ud, host)
         models = models, model_names = names,
         writes_source = ud:writes_source("set"),
         ttl_function = o.ttl_fn or o.stale_ttl_fn,
+        -- the source needs no Lua: what L1 does not hold is loaded in one call of C
+        direct = o.source and o.source.kind == "sqlite" and not (o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn),
         memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
         parents = setmetatable({}, { __mode = "k" }),
         failed = {}, failures = {}, failure_of = {}, n_failures = 0,

@@ -115,6 +115,14 @@ local function get(st, who, key, o, loader, args)
             return value, nil, outcome
         end
     end
+    if st.direct and not (o or loader or st.sched:can_wait() or st.parents[calls.here(st)]) then
+        check_model(who, st, key)
+        local value, outcome, trouble = st.core:load(key)
+        if trouble then
+            return nil, errors.new(outcome, trouble)
+        end
+        return value, nil, outcome
+    end
     local context, op = ask(st, who, key, o, loader, args)
     if not context then
         return nil, op
