@@ -39,7 +39,9 @@ static int open_container(target *t, uint64_t n_entries, uint64_t n_objects)
         return bad(t, LDR_CORRUPT, "announces more elements than there are bytes");
     if (n_entries > LDR_LUA_TABLE_ENTRIES)
         return bad(t, LDR_TOO_LARGE, "holds a table of too many elements");
+#ifndef LDR_BUG_VALUE_ROOM
     t->left -= (size_t)n_objects;
+#endif
     if (!lua_checkstack(t->L, SLOTS_A_LEVEL))
         return bad(t, LDR_CORRUPT, "is too deep for the Lua stack");
     return 0;

@@ -169,6 +169,9 @@ static shape shape_of(lua_State *L, int t)
         if (s.array && key > top)
             top = key;
     }
+#ifdef LDR_BUG_VALUE_HOLES
+    top = (int64_t)s.n;
+#endif
     s.array = s.array && s.n > 0 && (uint64_t)top == s.n;
     return s;
 }

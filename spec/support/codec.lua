@@ -1,7 +1,6 @@
--- codec.lua - the value codec of the build: alone (larder.value) where it was built so, else out of the whole module.
-local ok, codec = pcall(require, "larder.value")
-if ok then
-    return codec
+-- codec.lua - the value codec: as the module of the build has it, else alone (value_module.c built as larder.value).
+local ok, core = pcall(require, "larder.core")
+if ok and core.encode then
+    return core
 end
-local path = assert(package.searchpath("larder.core", package.cpath))
-return assert(package.loadlib(path, "luaopen_larder_value"))()
+return require "larder.value"
