@@ -8,6 +8,7 @@
 #include "guard/flight.h"
 #include "l1/shelf.h"
 #include "meter/meter.h"
+#include "source/source.h"
 
 /* One row a pattern: which stages its verbs take. The flows read the row, never the pattern's name. */
 typedef struct ldr_plan {
@@ -51,7 +52,8 @@ typedef struct ldr_ttls {
 } ldr_ttls;
 bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, int64_t asked_us, ldr_record *r);
 
-int64_t ldr_flow_draw(ldr_flow *f); /* a version of Larder's own: rising */
+int64_t ldr_flow_draw(ldr_flow *f); /* a version of Larder's own: rising, above all that ldr_flow_rise was told of */
+void ldr_flow_rise(ldr_flow *f, int64_t version);
 
 /* What the shelf tells of entries that leave: counts, events. */
 ldr_shelf_watch ldr_flow_watch(ldr_flow *f);

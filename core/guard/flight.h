@@ -12,7 +12,7 @@
 
 #include "base/list.h"
 #include "record/record.h"
-#include "source/source.h"
+#include "record/item.h"
 
 /* How a waiting operation is told: any thread may call it; it must only post, never step. */
 typedef struct ldr_waker {
@@ -31,16 +31,19 @@ typedef struct ldr_keystate ldr_keystate;
 
 typedef struct ldr_flight {
     ldr_keystate *state;
+    ldr_list link;         /* in its key's flights */
     ldr_item item;         /* the question (its key lives as long as the flight) and, once done, the answer */
     uint64_t hash;
     uint64_t gen, news;    /* of the key when the load began */
     uint32_t refs;
     bool may_fill;
+    bool cut_short;        /* the source was given less time than its own, for the leader's deadline was near */
     bool done;             /* item is final; UNANSWERED: the leader was dropped, ask again. Read it by ldr_flight_done */
     ldr_list waiters;
     void *load;            /* the operation that loads, NULL before and after; for operations of the same host */
     const void *host;      /* of the leader */
     int64_t began_us, asked_us, load_us, soft_us;
+    bool answered;         /* while landing: the source has spoken, what L1 holds is older */
     ldr_record *record;    /* while landing: what would be kept, NULL nothing */
 } ldr_flight;
 
@@ -73,14 +76,15 @@ void ldr_flight_land(ldr_flights *f, ldr_flight *flight,
                      void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx);
 void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter);
 
-/* A write of the key is under way: loads may go on but none fills until the mark is gone. NULL: out of memory. */
+/* A write of the key is under way: loads may go on but none fills until the mark is gone. False: out of memory. */
 typedef struct ldr_mark {
-    ldr_keystate *state;
-    uint64_t gen;
+    ldr_keystate *state; /* NULL: no mark */
+    uint64_t gen, breaks;
 } ldr_mark;
 bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out);
-/* Ends it. `apply(ctx, leave)` runs under the lock: with version > 0 leave is GRANTED unless a newer version is known;
- * with version 0 it is LEASE where another write or invalidation met this one (whose is the last one is not known). */
+/* Ends it. `apply(ctx, leave)` runs under the lock. With version > 0 leave is VERSION where a newer one is known; it is
+ * LEASE where an invalidation of no known version, or with version 0 also another write, met this one: then nobody
+ * knows whose is the last word. */
 void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)(void *ctx, enum ldr_leave leave),
                   void *ctx);
 
@@ -89,7 +93,7 @@ void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)
 void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t version, void (*apply)(void *ctx),
                        void *ctx);
 void ldr_flights_break_all(ldr_flights *f);
-void ldr_flights_wake_all(ldr_flights *f); /* all who wait for a listed load look again */
+void ldr_flights_wake_all(ldr_flights *f); /* all who wait for any load look again */
 size_t ldr_flights_under_way(ldr_flights *f); /* keys that have a state: 0 when all is quiet */
 
 #endif

@@ -89,6 +89,7 @@ typedef struct ldr_value {
     void *held;       /* private */
 } ldr_value;
 
+/* Frees what ldr_get or ldr_peek gave in *value; a value without bytes is fine. */
 LDR_API void ldr_value_free(ldr_cache *cache, ldr_value *value);
 
 /* ---- functions source and per-call loaders --------------------------------------------------------------- */
@@ -98,6 +99,7 @@ LDR_API void ldr_value_free(ldr_cache *cache, ldr_value *value);
 typedef struct ldr_call ldr_call;
 typedef int (*ldr_load_fn)(void *arg, ldr_call *call); /* 0, or an enum ldr_code */
 
+/* The key that is asked for; borrowed, *size bytes. */
 LDR_API const char *ldr_call_key(const ldr_call *call, size_t *size);
 LDR_API const char *ldr_call_value(const ldr_call *call, size_t *size, int *kind); /* store only */
 LDR_API int64_t ldr_call_if_version(const ldr_call *call); /* store, delete: LDR_ANY, LDR_MUST_BE_ABSENT or a version */
@@ -208,6 +210,7 @@ typedef struct ldr_stats {
     uint64_t entries, bytes; /* now */
 } ldr_stats_snapshot;
 
+/* Fills *out with the figures since open. */
 LDR_API void ldr_stats(ldr_cache *cache, ldr_stats_snapshot *out);
 
 #ifdef __cplusplus

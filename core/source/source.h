@@ -6,9 +6,8 @@
 #ifndef LDR_SOURCE_SOURCE_H
 #define LDR_SOURCE_SOURCE_H
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "larder.h"
+#include "record/item.h"
 
 enum ldr_verb {
     LDR_LOAD,    /* items: key -> value, version, position, fingerprint, or absent */
@@ -17,32 +16,6 @@ enum ldr_verb {
     LDR_VERSION, /* items: key -> version only */
     LDR_CHANGES  /* no items: what other programs changed since `mark` */
 };
-
-enum ldr_answer_state {
-    LDR_UNANSWERED = 0,
-    LDR_FOUND,  /* LOAD: out holds the value. STORE, ERASE: done; STORE may have the row in out */
-    LDR_GONE,   /* there is no such thing */
-    LDR_FAILED  /* err says why */
-};
-
-#define LDR_UNSET INT64_MIN /* a ttl that the answer did not give */
-
-/* One key of a request: what is asked above, what was answered below. */
-typedef struct ldr_item {
-    ldr_slice key;
-    ldr_slice value;     /* STORE: LDR_STRING or LDR_MSGPACK bytes, borrowed until the request ends */
-    int value_kind;
-    int64_t if_version;  /* LDR_ANY, LDR_MUST_BE_ABSENT, or the version that must be current */
-
-    int state;           /* enum ldr_answer_state */
-    ldr_buf out;         /* owned by the item; kind says what the bytes are */
-    int kind;            /* LDR_STRING, LDR_MSGPACK; LDR_NONE after a STORE that gave no row */
-    int64_t version;     /* 0: the source has none */
-    int64_t position, fingerprint;
-    int64_t ttl_us, stale_ttl_us; /* LDR_UNSET: not given */
-    bool no_store;       /* the loader said store=false */
-    ldr_err err;
-} ldr_item;
 
 typedef struct ldr_request {
     int verb;

@@ -18,9 +18,8 @@ static int ask(ldr_changes *c, ldr_err *err)
     ldr_request r = {.verb = LDR_CHANGES, .clock = &f->clock, .mark = c->mark, .changed = changed, .flood = flood, .ctx = f};
     r.deadline_us = ldr_time_add(ldr_clock_now(&f->clock), f->source_timeout_us);
     f->source->ops->run(f->source, &r);
-    if (r.err.code == LDR_OK)
-        c->mark = r.mark;
-    else if (err)
+    c->mark = r.mark;
+    if (r.err.code != LDR_OK && err)
         *err = r.err;
     return r.err.code;
 }
