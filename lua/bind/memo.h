@@ -49,7 +49,8 @@ ldr_lua_memo *ldr_lua_memo_new(lua_State *L, uint32_t n, const ldr_clock *clock,
 
 /* Remembers the value at stack index `value` under the string at `key`, until ref's word changes or soft_us passes.
  * false: not remembered (no mark in ref, nil, too large, a table that cannot be copied). A table is copied unless
- * memo->shared: the caller may hand out and change its own. May raise Lua's memory error; then nothing is remembered. */
+ * memo->shared: the caller may hand out and change its own. May raise Lua's memory error: nothing is remembered then.
+ */
 bool ldr_lua_memo_put(lua_State *L, int memo, int key, int value, const ldr_slot_ref *ref, int64_t soft_us);
 
 /* Forgets all, so that Lua can collect it. */

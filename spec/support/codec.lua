@@ -3,4 +3,5 @@ local ok, core = pcall(require, "larder.core")
 if ok and core.encode then
     return core
 end
-return require "larder.value"
+local alone, codec = pcall(require, "larder.value")
+return alone and codec or error(core, 0)
