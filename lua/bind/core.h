@@ -65,7 +65,19 @@ int ldr_lua_open_options(lua_State *L);       /* options.c: open(options [, loop
 void ldr_lua_cache_register(lua_State *L);    /* cache.c: the metatable; adds functions to the module on top */
 void ldr_lua_op_register(lua_State *L);       /* op.c */
 ldr_lua_cache *ldr_lua_cache_new(lua_State *L);
-int ldr_lua_get_op(lua_State *L);             /* op.c, methods of a cache */
+ldr_lua_op *ldr_lua_op_check(lua_State *L);   /* argument 1; raises when it is none, or ended */
+ldr_lua_op *ldr_lua_op_new(lua_State *L, ldr_lua_shared *s); /* pushes it */
+void ldr_lua_op_finish(ldr_lua_op *lop);       /* again is fine */
+
+/* op_call.c: methods of an operation */
+int ldr_lua_op_call(lua_State *L);
+int ldr_lua_op_item(lua_State *L);
+int ldr_lua_op_give(lua_State *L);
+int ldr_lua_op_give_nothing(lua_State *L);
+int ldr_lua_op_give_ttl(lua_State *L);
+int ldr_lua_op_give_error(lua_State *L);
+
+int ldr_lua_get_op(lua_State *L);             /* op_begin.c, methods of a cache */
 int ldr_lua_put_op(lua_State *L);
 int ldr_lua_load(lua_State *L);               /* direct.c, method of a cache */
 int ldr_lua_mark(lua_State *L);               /* mark.c, method of a cache */
