@@ -13,6 +13,7 @@
 #define LEAST_UNITS 2u
 #define GRAIN 128u /* units a cell of the map stands for */
 #define UNKNOWN 0xFFu
+#define LINE_UNITS 8u /* the first page ends at a cache line's begin */
 
 enum word { HEADER, NEXT, PREV };
 
@@ -231,10 +232,8 @@ uint32_t ldr_arena_page(ldr_arena *a, uint32_t units)
     if (!(get(a, a->end, HEADER) & PREV_FREE))
         return 0;
     uint32_t have = ldr_peek32(foot_before(a, a->end)), last = a->end - have;
-    if (have < units || a->end - a->floor < units + 1)
+    if (have < units || have == units + 1 || a->end - a->floor < units + 1)
         return 0;
-    if (have - units < LEAST_UNITS)
-        units = have;
     unlink_free(a, last);
     set_stop(a, a->end - units, false);
     if (have > units)
@@ -265,9 +264,9 @@ static uint32_t vacate(ldr_arena *a, uint32_t lo, uint32_t hi, const ldr_arena_m
 
 uint32_t ldr_arena_page_moving(ldr_arena *a, uint32_t units, const ldr_arena_mover *mover)
 {
-    if (a->end - a->floor < units + 1)
+    if (a->end - a->floor < units + LEAST_UNITS)
         return 0;
-    vacate(a, a->end - units, a->end, mover);
+    vacate(a, a->end - units - LEAST_UNITS, a->end, mover);
     return ldr_arena_page(a, units);
 }
 
@@ -321,7 +320,7 @@ void ldr_arena_clear(ldr_arena *a)
 void ldr_arena_init(ldr_arena *a, const ldr_arena_shape *shape)
 {
     *a = (ldr_arena){.self = (uint64_t)((char *)a - shape->base), .begin = shape->begin};
-    a->end = shape->begin + shape->units - 1;
+    a->end = ((shape->begin + shape->units) & ~(LINE_UNITS - 1)) - 1;
     a->floor = shape->begin + shape->units / 2;
     a->n_classes = classes_for(shape->units);
     a->heads = shape->tables;

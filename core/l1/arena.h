@@ -53,6 +53,7 @@ void ldr_arena_clear(ldr_arena *a); /* all blocks are gone, the roof stays */
 
 uint32_t ldr_arena_alloc(ldr_arena *a, uint32_t units); /* unit of a block of at least `units`; 0: none free */
 void ldr_arena_free(ldr_arena *a, uint32_t block);
+/* Pages of whole cache lines stand on whole cache lines, where base does. */
 uint32_t ldr_arena_page(ldr_arena *a, uint32_t units); /* from the roof, if free just below it; 0: it is not */
 /* As alloc and page, but moving blocks that are in the way; 0: larger than the arena can hold. */
 uint32_t ldr_arena_alloc_moving(ldr_arena *a, uint32_t units, const ldr_arena_mover *mover);

@@ -40,7 +40,8 @@ static inline uint16_t ldr_block_flags(const ldr_block_head *h)
 
 static inline size_t ldr_block_fields_size(const ldr_block_head *h)
 {
-    return 8 * (size_t)__builtin_popcount(ldr_block_flags(h) & LDR_RECORD_FIELD_MASK);
+    unsigned fields = ldr_block_flags(h) & LDR_RECORD_FIELD_MASK;
+    return fields ? 8 * (size_t)__builtin_popcount(fields) : 0; /* mostly none: worth a branch */
 }
 
 /* Bytes from the block's begin that the record fills. */

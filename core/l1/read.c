@@ -7,6 +7,7 @@
 #include <endian.h>
 
 #define TRIES 16
+#define MOST_CHAIN 64 /* buckets; what is torn may lead in a circle */
 
 enum look { MISSING, FOUND, TORN };
 
@@ -32,15 +33,24 @@ static ldr_slot *slot_at(ldr_shard *sh, uint32_t slot)
     return (ldr_slot *)ldr_unit_at(base, page) + (slot & (LDR_SLOTS_PAGE - 1));
 }
 
-static uint32_t first_slot(ldr_shard *sh, uint32_t hash)
+static const ldr_w32 *line_at(ldr_shard *sh, const ldr_pages *pages, uint32_t b)
 {
     char *base = (char *)sh;
+    uint32_t page = ldr_load32(ldr_pages_dir(base, pages) + b / LDR_BUCKETS_PAGE);
+    return (const ldr_w32 *)ldr_unit_at(base, page) + b % LDR_BUCKETS_PAGE * LDR_BUCKET_WORDS;
+}
+
+static const ldr_w32 *first_line(ldr_shard *sh, uint32_t hash)
+{
     uint32_t n = ldr_load32(&sh->n_buckets);
-    if (n == 0)
-        return LDR_NO_SLOT;
-    uint32_t b = ldr_bucket_of(hash, n);
-    uint32_t page = ldr_load32(ldr_pages_dir(base, &sh->buckets) + (b >> LDR_WORDS_SHIFT));
-    return ldr_load32((ldr_w32 *)ldr_unit_at(base, page) + (b & (LDR_WORDS_PAGE - 1)));
+    return n ? line_at(sh, &sh->buckets, ldr_bucket_of(hash, n)) : NULL;
+}
+
+/* NULL: there is none, or the link is torn. */
+static const ldr_w32 *next_line(ldr_shard *sh, const ldr_w32 *line)
+{
+    uint32_t link = ldr_load32(line + LDR_BUCKET_CELLS);
+    return link - 1 < ldr_load32(&sh->extras.n) * LDR_BUCKETS_PAGE ? line_at(sh, &sh->extras, link - 1) : NULL;
 }
 
 static void copy_words(char *out, const ldr_w64 *from, size_t n_words)
@@ -78,23 +88,33 @@ static enum look copy(ldr_look_up *l, uint32_t unit, uint32_t seq)
     return FOUND;
 }
 
+static enum look look_at(ldr_look_up *l, uint32_t slot, uint32_t seq)
+{
+    if (slot >= ldr_load32(&l->shard->n_slots))
+        return TORN;
+    ldr_slot *s = slot_at(l->shard, slot);
+    l->slot = s;
+    l->slot_number = slot;
+    l->word = atomic_load_explicit(&s->word, memory_order_acquire);
+    return ldr_load32(&s->hash) == (uint32_t)l->hash ? copy(l, ldr_load32(&s->block), seq) : MISSING;
+}
+
 static enum look look(ldr_look_up *l, uint32_t seq)
 {
     ldr_shard *sh = l->shard;
-    uint32_t slot = first_slot(sh, (uint32_t)l->hash), n_slots = ldr_load32(&sh->n_slots);
-    for (uint32_t steps = 0; slot != LDR_NO_SLOT; steps++) {
-        if (slot >= n_slots || steps > n_slots)
-            return TORN;
-        ldr_slot *s = slot_at(sh, slot);
-        l->word = atomic_load_explicit(&s->word, memory_order_acquire);
-        if (ldr_load32(&s->hash) == (uint32_t)l->hash) {
-            enum look got = copy(l, ldr_load32(&s->block), seq);
-            l->slot = s;
-            l->slot_number = slot;
+    uint32_t mask = (1u << sh->slot_bits) - 1, chain = 0;
+    uint32_t want = (uint32_t)l->hash & ~mask;
+    for (const ldr_w32 *line = first_line(sh, (uint32_t)l->hash); line; line = next_line(sh, line)) {
+        for (uint32_t i = 0; i < LDR_BUCKET_CELLS; i++) {
+            uint32_t cell = ldr_load32(line + i);
+            if (cell - want - 1 >= mask) /* another tag, or empty */
+                continue;
+            enum look got = look_at(l, cell - want - 1, seq);
             if (got != MISSING)
                 return got;
         }
-        slot = ldr_load32(&s->chain);
+        if (++chain > MOST_CHAIN)
+            return TORN;
     }
     return MISSING;
 }

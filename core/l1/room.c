@@ -5,7 +5,6 @@
 #include "l1/shard.h"
 
 #include "base/hash.h"
-#include <string.h>
 
 #define PATIENCE 8 /* evictions beyond what would be enough, before blocks are moved */
 
@@ -32,7 +31,7 @@ void ldr_turn_forget(ldr_turn *t, uint32_t slot, enum ldr_gone why)
         ldr_arena_free(&sh->arena, s->block);
     ldr_store32(&s->block, 0);
     ldr_slot_changed(s);
-    ldr_store32(&s->chain, sh->free_slot);
+    ldr_node_set(&s->node.next, sh->free_slot);
     sh->free_slot = slot;
     sh->n_entries--;
     t->n_gone++;
@@ -84,6 +83,23 @@ static void make_ghosts(ldr_turn *t)
 
 /* ---- eviction ---------------------------------------------------------------------------------------------- */
 
+/* Who will probably be evicted next is brought near while this write goes on: its index line, its block, and the
+ * slot of the one behind it. */
+static void prefetch_next(const ldr_turn *t, uint8_t queue)
+{
+    uint32_t next = t->shard->policy.queues[queue].tail;
+    if (next == LDR_NO_SLOT)
+        return;
+    const ldr_slot *s = ldr_slot_at(t, next);
+    const char *block = ldr_unit_at(t->base, s->block);
+    ldr_index_prefetch(t, s->hash);
+    ldr_ghosts_prefetch(&t->shard->policy.ghosts, &t->policy.ghost_room, s->hash);
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch(block + 64, 1);
+    if (s->node.prev != LDR_NO_SLOT)
+        __builtin_prefetch(ldr_slot_at(t, s->node.prev), 1);
+}
+
 bool ldr_turn_evict(ldr_turn *t)
 {
     ldr_shard *sh = t->shard;
@@ -93,6 +109,7 @@ bool ldr_turn_evict(ldr_turn *t)
     uint32_t slot = ldr_policy_victim(&t->policy);
     if (slot != LDR_NO_SLOT) {
         ldr_turn_forget(t, slot, LDR_GONE_EVICTED);
+        prefetch_next(t, ldr_slot_at(t, slot)->node.queue);
         return true;
     }
     if (sh->negatives.tail == LDR_NO_SLOT)
@@ -175,10 +192,10 @@ static bool more_slots(ldr_turn *t, bool hard)
         return false;
     for (uint32_t i = LDR_SLOTS_PAGE; i-- > 0;) {
         ldr_slot *s = ldr_slot_at(t, first + i);
-        atomic_store_explicit(&s->word, 0, memory_order_relaxed);
+        atomic_store_explicit(&s->word, 0, memory_order_release);
         ldr_node_set_mark(&s->node, 0);
         ldr_store32(&s->block, 0);
-        ldr_store32(&s->chain, sh->free_slot);
+        ldr_node_set(&s->node.next, sh->free_slot);
         sh->free_slot = first + i;
     }
     ldr_store32(&sh->n_slots, first + LDR_SLOTS_PAGE);
@@ -192,6 +209,6 @@ uint32_t ldr_turn_slot(ldr_turn *t)
         if (!ldr_turn_evict(t) && !more_slots(t, true))
             return LDR_NO_SLOT;
     uint32_t slot = sh->free_slot;
-    sh->free_slot = ldr_slot_at(t, slot)->chain;
+    sh->free_slot = ldr_slot_at(t, slot)->node.next;
     return slot;
 }

@@ -73,7 +73,9 @@ static uint32_t lay_out(ldr_shard *sh, const ldr_shard_plan *plan)
         slots = plan->most_entries;
     uint32_t at = (sizeof(ldr_shard) + LDR_UNIT - 1) / LDR_UNIT;
     at = add_directory(&sh->slots, at, slots, LDR_SLOTS_PAGE);
-    at = add_directory(&sh->buckets, at, slots + slots / 4, LDR_WORDS_PAGE);
+    sh->slot_bits = 32 - (uint32_t)__builtin_clz(sh->slots.most * LDR_SLOTS_PAGE);
+    at = add_directory(&sh->buckets, at, slots / 8, LDR_BUCKETS_PAGE);
+    at = add_directory(&sh->extras, at, slots / 16, LDR_BUCKETS_PAGE);
     at = add_directory(&sh->ring, at, ldr_ghosts_ring_words((uint32_t)slots), LDR_WORDS_PAGE);
     return add_directory(&sh->table, at, ldr_ghosts_table_words((uint32_t)slots), LDR_WORDS_PAGE);
 }
@@ -112,7 +114,7 @@ void ldr_shard_clear(ldr_turn *t)
         ldr_slot *s = ldr_slot_at(t, i);
         ldr_slot_changed(s);
         ldr_store32(&s->block, 0);
-        ldr_store32(&s->chain, sh->free_slot);
+        ldr_node_set(&s->node.next, sh->free_slot);
         sh->free_slot = i;
     }
     uint32_t ghosts = sh->policy.ghosts.cap;
@@ -173,11 +175,12 @@ static enum ldr_shelf_put insert(ldr_turn *t, const entry *e)
     uint8_t queue = e->negative ? LDR_QUEUE_NEGATIVES : ldr_policy_arrive(&t->policy, e->hash);
     while (sh->most_entries && sh->n_entries >= sh->most_entries)
         ldr_turn_evict(t);
+    ldr_index_reserve(t, (uint32_t)e->hash);
     uint32_t slot = ldr_turn_slot(t);
     uint32_t block = slot == LDR_NO_SLOT ? 0 : ldr_turn_block(t, e->units);
     if (block == 0) {
         if (slot != LDR_NO_SLOT) {
-            ldr_store32(&ldr_slot_at(t, slot)->chain, sh->free_slot);
+            ldr_node_set(&ldr_slot_at(t, slot)->node.next, sh->free_slot);
             sh->free_slot = slot;
         }
         return LDR_SHELF_TOO_LARGE;
@@ -265,6 +268,8 @@ enum ldr_shelf_put ldr_turn_put(ldr_turn *t, const ldr_record *r, uint64_t hash)
 {
     entry e = {.r = r, .hash = hash, .negative = r->kind == LDR_NONE};
     ldr_turn_changes(t);
+    ldr_index_prefetch(t, (uint32_t)hash);
+    ldr_ghosts_prefetch(&t->shard->policy.ghosts, &t->policy.ghost_room, hash);
     ldr_turn_sweep(t);
     ldr_index_grow(t);
     uint32_t slot = held(t, &e);

@@ -8,7 +8,7 @@
  * it at different addresses. Pages hold slots, index buckets, and the ring and table of ghosts. A slot's page is
  * never given back: its word and mark are never other data.
  *
- * Invariant between turns: an entry is a slot with block != 0 that stands in the chain of its hash and in exactly
+ * Invariant between turns: an entry is a slot with block != 0 that stands in the bucket of its hash and in exactly
  * one queue, of the policy or of negatives; any other slot is in the list of free ones. */
 #ifndef LDR_L1_SHARD_H
 #define LDR_L1_SHARD_H
@@ -28,14 +28,16 @@ typedef struct ldr_slot {
     ldr_node node;         /* node.due: when to look whether it is expired, see sweep.c */
     _Atomic uint32_t word; /* changes whenever what the slot holds changes */
     uint32_t hash;         /* low half of the key's hash */
-    uint32_t chain;        /* next slot of its bucket, or of the free ones; LDR_NO_SLOT: none */
-    uint32_t block;        /* 0: free */
+    uint32_t block;        /* 0: free; then node.next leads to the next free one */
 } ldr_slot;
 
-_Static_assert(sizeof(ldr_slot) == 28, "what an entry costs is a promise");
+_Static_assert(sizeof(ldr_slot) == 24, "what an entry costs is a promise");
 
 #define LDR_SLOT_PAGE_UNITS (LDR_SLOTS_PAGE * sizeof(ldr_slot) / LDR_UNIT)
 #define LDR_WORDS_PAGE_UNITS (LDR_WORDS_PAGE * 4 / LDR_UNIT)
+#define LDR_BUCKET_WORDS 16 /* a cache line: 15 cells and a link, see index.c */
+#define LDR_BUCKET_CELLS 15
+#define LDR_BUCKETS_PAGE (LDR_WORDS_PAGE / LDR_BUCKET_WORDS)
 
 /* Pages of one kind: the directory stands at unit `dir` and has room for `most`. */
 typedef struct ldr_pages {
@@ -46,13 +48,14 @@ typedef struct ldr_shard {
     /* what readers look at */
     alignas(64) uint32_t seq; /* odd: a writer is at work */
     uint32_t n_buckets, n_slots, units;
+    uint32_t slot_bits; /* of an index cell, for slot + 1 */
     int64_t origin_us; /* times are kept relative to this: the first write's */
-    ldr_pages slots, buckets;
+    ldr_pages slots, buckets, extras;
     /* what only writers look at */
     alignas(64) pthread_mutex_t lock;
     ldr_pages ring, table;
     uint32_t n_entries, most_entries; /* most: 0 no limit */
-    uint32_t free_slot, sweep_at;
+    uint32_t free_slot, free_extra, sweep_at; /* free_extra: number + 1; 0: none */
     uint32_t negatives_most, ghosts_wanted;
     uint64_t negatives_units;
     bool has_origin;
@@ -92,13 +95,16 @@ void ldr_turn_begin(ldr_turn *t); /* shard, seed, policy.ops, now_us and watch a
 void ldr_turn_end(ldr_turn *t);
 void ldr_turn_changes(ldr_turn *t); /* before the first change: readers turn away until the end */
 
-/* index.c: hash -> slot, chained, grown bucket by bucket (W. Litwin, "Linear Hashing", VLDB 1980) */
+/* index.c: hash -> slot */
 uint32_t ldr_index_find(const ldr_turn *t, ldr_slice key, uint64_t hash);     /* LDR_NO_SLOT: not held */
 uint32_t ldr_index_find_block(const ldr_turn *t, uint32_t hash, uint32_t block);
+void ldr_index_prefetch(const ldr_turn *t, uint32_t hash);
+void ldr_index_reserve(ldr_turn *t, uint32_t hash); /* before a slot is made: so that link cannot fail */
 void ldr_index_link(ldr_turn *t, uint32_t slot);
 void ldr_index_unlink(ldr_turn *t, uint32_t slot);
 void ldr_index_grow(ldr_turn *t); /* a few buckets more, where the load asks for it */
 void ldr_index_clear(ldr_turn *t);
+const char *ldr_index_verify(const ldr_turn *t);
 
 /* room.c: who has to leave, and memory for who comes */
 bool ldr_turn_evict(ldr_turn *t); /* false: nobody is left */

@@ -1,16 +1,10 @@
-/* verify.c - checks every invariant of a shard, for tests: each entry is in its chain and in one queue, each block
+/* verify.c - checks every invariant of a shard, for tests: each entry is in its bucket and in one queue, each block
  * belongs to one entry, all counts add up. */
 #include "l1/shard.h"
 
 #include "base/hash.h"
 
-static uint32_t *bucket_at(const ldr_turn *t, uint32_t b)
-{
-    ldr_words w = {.base = t->base, .pages = ldr_pages_dir(t->base, &t->shard->buckets)};
-    return ldr_words_at(&w, b);
-}
-
-static const char *verify_entry(const ldr_turn *t, uint32_t slot, uint32_t bucket)
+static const char *verify_entry(const ldr_turn *t, uint32_t slot)
 {
     const ldr_slot *s = ldr_slot_at(t, slot);
     if (s->block < t->shard->arena.begin || s->block >= t->shard->arena.end)
@@ -19,30 +13,24 @@ static const char *verify_entry(const ldr_turn *t, uint32_t slot, uint32_t bucke
     if (ldr_arena_is_free(&t->shard->arena, s->block) ||
         ldr_block_size(&h) > (size_t)ldr_slot_units(t, slot) * LDR_UNIT)
         return "slot's block is free or too small";
-    if ((uint32_t)ldr_hash(ldr_block_key(ldr_block_at(t, slot)), t->seed) != s->hash)
-        return "slot's hash is not its key's";
-    return ldr_bucket_of(s->hash, t->shard->n_buckets) == bucket ? NULL : "slot stands in another bucket";
+    bool same = (uint32_t)ldr_hash(ldr_block_key(ldr_block_at(t, slot)), t->seed) == s->hash;
+    return same ? NULL : "slot's hash is not its key's";
 }
 
-static const char *verify_index(const ldr_turn *t)
+static const char *verify_entries(const ldr_turn *t)
 {
-    uint32_t n = 0;
-    for (uint32_t b = 0; b < t->shard->n_buckets; b++)
-        for (uint32_t slot = *bucket_at(t, b); slot != LDR_NO_SLOT; slot = ldr_slot_at(t, slot)->chain) {
-            if (slot >= t->shard->n_slots || ++n > t->shard->n_entries)
-                return "index holds more than there is";
-            const char *wrong = verify_entry(t, slot, b);
-            if (wrong)
-                return wrong;
-        }
-    return n == t->shard->n_entries ? NULL : "index holds less than there is";
+    const char *wrong = NULL;
+    for (uint32_t slot = 0; slot < t->shard->n_slots && !wrong; slot++)
+        if (ldr_slot_at(t, slot)->block != 0)
+            wrong = verify_entry(t, slot);
+    return wrong;
 }
 
 static const char *verify_slots(const ldr_turn *t)
 {
     uint32_t n_free = 0, used = 0;
     const ldr_shard *sh = t->shard;
-    for (uint32_t slot = sh->free_slot; slot != LDR_NO_SLOT; slot = ldr_slot_at(t, slot)->chain)
+    for (uint32_t slot = sh->free_slot; slot != LDR_NO_SLOT; slot = ldr_slot_at(t, slot)->node.next)
         if (slot >= sh->n_slots || ldr_slot_at(t, slot)->block != 0 || ++n_free > sh->n_slots)
             return "list of free slots is broken";
     for (uint32_t slot = 0; slot < sh->n_slots; slot++)
@@ -80,7 +68,9 @@ const char *ldr_shard_verify(ldr_turn *t)
     if (!wrong)
         wrong = verify_slots(t);
     if (!wrong)
-        wrong = verify_index(t);
+        wrong = ldr_index_verify(t);
+    if (!wrong)
+        wrong = verify_entries(t);
     if (!wrong)
         wrong = verify_queues(t);
     return wrong ? wrong : verify_blocks(t);

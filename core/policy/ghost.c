@@ -4,8 +4,11 @@
  * its home on that had a free cell when it was put there; the count of every bucket it passed includes it. */
 #include "policy/ghost.h"
 
+#include "policy/line.h"
+
 #define BUCKET 16u
 #define CELLS (BUCKET - 1) /* the last word of a bucket counts those that passed it */
+#define CELL_BITS ((1u << CELLS) - 1)
 #define CLOSING_STEPS 16
 
 typedef struct found {
@@ -37,7 +40,7 @@ static uint32_t *bucket_at(const ldr_ghost_room *room, uint32_t b)
 
 static uint32_t place_of(const ldr_ghosts *g, uint64_t at)
 {
-    return (uint32_t)(at % g->ring_words);
+    return (uint32_t)(at < g->ring_words ? at : at - g->ring_words);
 }
 
 static uint32_t *ring_at(const ldr_ghosts *g, const ldr_ghost_room *room, uint64_t at)
@@ -84,10 +87,9 @@ static bool find(const ldr_ghosts *g, const ldr_ghost_room *room, uint32_t v, ui
     uint32_t b = home(g, v);
     for (uint32_t tried = 0; tried < g->n_buckets; tried++) {
         const uint32_t *cells = bucket_at(room, b);
-        for (uint32_t i = 0; i < CELLS; i++) {
-            if (cells[i] == 0 || ((cells[i] ^ want) & mask) != 0)
-                continue;
-            if (*ldr_words_at(&room->ring, cell_place(g, cells[i])) != v)
+        for (uint32_t bits = ldr_line_match(cells, want, mask) & CELL_BITS; bits; bits &= bits - 1) {
+            uint32_t i = (uint32_t)__builtin_ctz(bits);
+            if (cells[i] == 0 || *ldr_words_at(&room->ring, cell_place(g, cells[i])) != v)
                 continue;
             *f = (found){.bucket = b, .cell = i};
             return true;
@@ -104,10 +106,9 @@ static void put_cell(const ldr_ghosts *g, const ldr_ghost_room *room, uint32_t v
     uint32_t b = home(g, v);
     for (;;) { /* ends: there are more cells than ghosts */
         uint32_t *cells = bucket_at(room, b);
-        for (uint32_t i = 0; i < CELLS; i++) {
-            if (cells[i] != 0)
-                continue;
-            set(&cells[i], cell);
+        uint32_t empty = ldr_line_match(cells, 0, UINT32_MAX) & CELL_BITS;
+        if (empty) {
+            set(&cells[__builtin_ctz(empty)], cell);
             return;
         }
         set(&cells[CELLS], cells[CELLS] + 1);
@@ -148,6 +149,8 @@ static void drop_oldest(ldr_ghosts *g, const ldr_ghost_room *room)
     set(v, 0);
     g->head++;
     g->n--;
+    if (g->head < g->tail)
+        ldr_ghosts_prefetch(g, room, *ring_at(g, room, g->head)); /* the next to go */
 }
 
 /* Moves the ghost at `from` to the hole at `to`, both counted from 1. */
@@ -164,6 +167,12 @@ static void move_up(ldr_ghosts *g, const ldr_ghost_room *room)
     set(v, 0);
 }
 
+static void end_closing(ldr_ghosts *g)
+{
+    g->head = g->head < g->to ? g->to : g->head;
+    g->from = 0;
+}
+
 /* Closes holes towards the newest end, from the newest to the oldest, so that order is kept. */
 static void close_holes(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t steps)
 {
@@ -171,8 +180,7 @@ static void close_holes(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t step
         g->from = g->to = g->tail;
     for (; g->from != 0 && steps > 0; steps--) {
         if (g->from <= g->head) {
-            g->head = g->head < g->to ? g->to : g->head;
-            g->from = 0;
+            end_closing(g);
             return;
         }
         if (*ring_at(g, room, g->from - 1) != 0) {
@@ -184,10 +192,26 @@ static void close_holes(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t step
     }
 }
 
+/* Keeps head below ring_words, and so all places below twice that: see place_of. */
+static void wind_back(ldr_ghosts *g)
+{
+    if (g->head < g->ring_words)
+        return;
+    if (g->from != 0 && g->from <= g->head)
+        end_closing(g);
+    g->head -= g->ring_words;
+    g->tail -= g->ring_words;
+    if (g->from == 0)
+        return;
+    g->from -= g->ring_words;
+    g->to -= g->ring_words;
+}
+
 void ldr_ghosts_add(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash)
 {
     if (g->cap == 0)
         return;
+    wind_back(g);
     while (g->n >= g->cap)
         drop_oldest(g, room);
     close_holes(g, room, CLOSING_STEPS);
@@ -217,6 +241,12 @@ bool ldr_ghosts_take(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash)
     set(ldr_words_at(&room->ring, place), 0);
     g->n--;
     return true;
+}
+
+void ldr_ghosts_prefetch(const ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash)
+{
+    if (g->cap != 0)
+        __builtin_prefetch(bucket_at(room, home(g, low(hash))), 1);
 }
 
 const char *ldr_ghosts_verify(const ldr_ghosts *g, const ldr_ghost_room *room)

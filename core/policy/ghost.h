@@ -34,7 +34,7 @@ typedef struct ldr_ghosts {
     uint32_t ring_words; /* places in the ring */
     uint32_t n_buckets;
     uint32_t place_bits; /* of a cell, for ring place + 1 */
-    uint64_t head, tail; /* ring places ever used; the ring is [head, tail) modulo ring_words */
+    uint64_t head, tail; /* the ring is [head, tail) modulo ring_words */
     uint64_t from, to;   /* closing holes: next place to look at, next place to fill, plus 1; from 0: at rest */
 } ldr_ghosts;
 
@@ -49,6 +49,7 @@ uint32_t ldr_ghosts_table_words(uint32_t cap);
 void ldr_ghosts_reset(ldr_ghosts *g, const ldr_ghost_room *room, uint32_t cap);
 void ldr_ghosts_add(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash); /* the oldest leaves when full */
 bool ldr_ghosts_take(ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash); /* true: was there, is no more */
+void ldr_ghosts_prefetch(const ldr_ghosts *g, const ldr_ghost_room *room, uint64_t hash); /* soon: add or take */
 const char *ldr_ghosts_verify(const ldr_ghosts *g, const ldr_ghost_room *room);
 
 #endif
