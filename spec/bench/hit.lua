@@ -191,6 +191,12 @@ local function row_value(_, i)
     return row_of(i)
 end
 
+local whole = (pcall(require, "larder"))
+print(whole and "over a cache" or "over the memo alone: larder could not be loaded")
+if with_jit then
+    print("lrucache's ngx.now: " .. (arg and arg[2] or "a C function by FFI; run with `constant` for the other peer"))
+end
+
 local engine = is_jit and (with_jit and "LuaJIT" or "LuaJIT -joff") or _VERSION
 
 local function row(text, ...)
