@@ -9,6 +9,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#define LOOK_US (LDR_SEC / 2) /* how long opening waits for a lock */
+
 static ldr_sqlite *own(ldr_source *s)
 {
     return (ldr_sqlite *)(void *)s;
@@ -141,17 +143,27 @@ static int find_file(ldr_sqlite *s, const char *file, ldr_err *err)
     return s->file ? LDR_OK : ldr_fail_oom(err);
 }
 
-/* A lock of somebody else's is no reason to fail here: the file is there. */
+static int no_database(ldr_sqlite *s, ldr_sqlite_conn *c, int rc, ldr_err *err)
+{
+    return ldr_fail(err, (rc & 0xff) == SQLITE_NOMEM ? LDR_NOMEM : LDR_UNAVAILABLE, "sqlite: %s: %s", s->file,
+                    sqlite3_errmsg(c->db));
+}
+
+/* A lock of somebody else's is no reason to fail here, for the file is there; but it is waited for a little, so that
+ * a change table is seen. Turning on WAL waits for nobody. */
 static int check_file(ldr_sqlite *s, ldr_sqlite_conn *c, ldr_err *err)
 {
     int rc;
-    ldr_sqlite_number(c, LDR_SQL_SCHEMA_VERSION, NULL, 0, &rc);
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    ldr_request brief = {.clock = &clock, .deadline_us = ldr_time_add(ldr_clock_now(&clock), LOOK_US)};
+    ldr_sqlite_conn_watch(c, &brief);
+    s->has_changes = ldr_sqlite_changes_there(c, &rc);
+    ldr_sqlite_conn_watch(c, NULL);
     int why = rc & 0xff;
-    if (why != SQLITE_OK && why != SQLITE_BUSY && why != SQLITE_LOCKED)
-        return ldr_fail(err, why == SQLITE_NOMEM ? LDR_NOMEM : LDR_UNAVAILABLE, "sqlite: %s: %s", s->file,
-                        sqlite3_errmsg(c->db));
+    if (why != SQLITE_OK && why != SQLITE_BUSY && why != SQLITE_LOCKED && why != SQLITE_CORRUPT)
+        return no_database(s, c, rc, err);
     sqlite3_exec(c->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
-    s->has_changes = ldr_sqlite_changes_there(c);
     return LDR_OK;
 }
 

@@ -15,10 +15,9 @@
 #define PRUNE_WAIT_US (50 * LDR_MS)
 #define PRUNE_PAGES 64
 
-bool ldr_sqlite_changes_there(ldr_sqlite_conn *c)
+bool ldr_sqlite_changes_there(ldr_sqlite_conn *c, int *rc)
 {
-    int rc;
-    return ldr_sqlite_number(c, LDR_SQL_IS_THERE, "ldr_changes", 0, &rc) == 1;
+    return ldr_sqlite_number(c, LDR_SQL_IS_THERE, "ldr_changes", 0, rc) == 1;
 }
 
 static int fail(ldr_sqlite_conn *c, int rc, ldr_request *r)
@@ -153,16 +152,17 @@ static int read_changes(ldr_sqlite *s, ldr_sqlite_conn *c, ldr_request *r)
     int64_t oldest = ldr_sqlite_number(c, LDR_SQL_OLDEST, NULL, INT64_MAX, &rc);
     if (rc != SQLITE_OK)
         return rc;
+#ifdef LDR_BUG_SQLITE_GAP
+    oldest = r->mark + 1;
+#endif
     if (r->mark == LDR_UNSET || r->mark == newest) {
         r->mark = newest;
     } else if (newest < r->mark) {
         flood(r, "the change table is older than what was seen: the database was restored");
         r->mark = newest;
-#ifndef LDR_BUG_GAP_UNSEEN
     } else if (oldest > r->mark + 1) {
         flood(r, "changes were pruned before they were seen");
         r->mark = newest;
-#endif
     } else {
         rc = read_rows(s, c, r);
     }
@@ -209,11 +209,14 @@ static int no_table(ldr_sqlite *s, ldr_request *r)
 
 static int look_inside(ldr_sqlite *s, ldr_sqlite_conn *c, ldr_request *r)
 {
-    int rc = follow_schema(s, c, r);
+    int rc;
+    bool there = ldr_sqlite_changes_there(c, &rc);
+    if (rc == SQLITE_OK && !there)
+        return no_table(s, r);
+    if (rc == SQLITE_OK)
+        rc = follow_schema(s, c, r);
     if (rc != SQLITE_OK)
         return fail(c, rc, r);
-    if (!ldr_sqlite_changes_there(c))
-        return no_table(s, r);
     if (r->mark != LDR_UNSET && (s->watch.gone || s->watch.other)) {
         flood(r, s->watch.gone ? "the change table was away" : "the database file was replaced");
         r->mark = LDR_UNSET;

@@ -191,6 +191,6 @@ int ldr_sqlite_bind_value(sqlite3_stmt *stmt, int at, const ldr_token *t); /* a 
 
 /* sqlite_changes.c */
 void ldr_sqlite_run_changes(ldr_sqlite *s, ldr_request *r);
-bool ldr_sqlite_changes_there(ldr_sqlite_conn *c);
+bool ldr_sqlite_changes_there(ldr_sqlite_conn *c, int *rc);
 
 #endif

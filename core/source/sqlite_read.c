@@ -76,9 +76,13 @@ static int64_t version_at(sqlite3_stmt *stmt, int at)
 
 static bool is_row_of(sqlite3_stmt *stmt, const ldr_sqlite_shape *shape, const ldr_model_key *k)
 {
+#ifndef LDR_BUG_SQLITE_ALIAS
     for (size_t i = 0; i < k->model->n_key; i++)
         if (shape->key_at[i] >= 0 && !ldr_sqlite_spelled(stmt, shape->key_at[i], k->part[i]))
             return false;
+#else
+    (void)stmt, (void)shape, (void)k;
+#endif
     return true;
 }
 

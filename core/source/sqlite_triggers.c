@@ -122,8 +122,12 @@ void ldr_sqlite_trigger_text(ldr_buf *b, const ldr_sqlite_migrated *m, enum ldr_
     ldr_buf_free(&name);
     ldr_buf_fmt(b, " AFTER %s ON ", triggers[which].event);
     ldr_sqlite_quote(b, m->table);
+#ifdef LDR_BUG_SQLITE_STAMP
+    (void)unless_stamp;
+#else
     if (which == LDR_AFTER_UPDATE)
         unless_stamp(b, m);
+#endif
     ldr_buf_fmt(b, " BEGIN\n  UPDATE ldr_version SET n = n + 1%s;\n", which == LDR_AFTER_DELETE ? "" : ", open = open + 1");
     if (which != LDR_AFTER_INSERT)
         log_text(b, m, "OLD", which == LDR_AFTER_UPDATE ? "NEW" : NULL);

@@ -210,8 +210,10 @@ static int store(ldr_sqlite_conn *c, const ldr_model_key *k, ldr_item *item)
         return code;
     sqlite3_stmt *own = k->model->sql_store ? c->models[k->index].store : NULL;
     code = ldr_sqlite_row_read(c, k, own, item, &row);
+#ifndef LDR_BUG_SQLITE_BLIND
     if (code == LDR_OK)
         code = check_version(k, item, &seen);
+#endif
     if (code == LDR_OK)
         code = own ? write_own(c, k, &row, item) : write_made(c, k, &row, seen.exists, item);
     ldr_sqlite_row_fini(&row);
