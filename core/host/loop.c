@@ -1,13 +1,20 @@
 /* loop.c - the mailbox of one event loop: a ring of ids under a mutex, and an eventfd that tells of it.
  *
  * Invariant, under the mutex: the descriptor is readable exactly when the ring holds an id or posts were dropped.
- * So a post into a ring that holds something costs no system call, and no wake-up is lost or left over. */
+ * So a post into a ring that holds something costs no system call, and no wake-up is lost or left over. Whoever
+ * watches the socket instead has an unread byte, or the end of the stream, whenever the descriptor is readable. */
 #include "host/loop.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,11 +22,16 @@
 
 #define ROOM 1024 /* ids; a power of two */
 #define LONGEST_US (3600 * (int64_t)LDR_SEC) /* one poll; longer waits take several */
+#define BLIND_US 1000 /* one look at the ring by a child that got no descriptor */
 
 struct ldr_loop {
     const ldr_mem *mem;
     pthread_mutex_t lock;
+    int32_t pid;       /* the process that the descriptors belong to */
     int fd;
+    int listener, peer; /* sockets, -1 none */
+    char folder[sizeof((struct sockaddr_un *)0)->sun_path - sizeof "/loop" + 1]; /* of the listener, "" none */
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
     bool dropped;      /* a post found the ring full since the owner last looked */
     uint32_t first, n; /* the ids held: ring[first], ... n of them, wrapping */
     uint64_t ring[ROOM];
@@ -31,6 +43,8 @@ ldr_loop *ldr_loop_new(const ldr_mem *mem)
     if (!l)
         return NULL;
     l->mem = mem;
+    l->pid = getpid();
+    l->listener = l->peer = -1;
     l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->fd >= 0 && pthread_mutex_init(&l->lock, NULL) == 0)
         return l;
@@ -40,13 +54,42 @@ ldr_loop *ldr_loop_new(const ldr_mem *mem)
     return NULL;
 }
 
+static void shut(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static void stop_listening(ldr_loop *l)
+{
+    shut(&l->listener);
+    if (l->folder[0] && l->pid == getpid()) {
+        unlink(l->path);
+        rmdir(l->folder);
+    }
+    l->folder[0] = '\0';
+}
+
 void ldr_loop_free(ldr_loop *l)
 {
     if (!l)
         return;
-    close(l->fd);
+    stop_listening(l);
+    shut(&l->peer);
+    shut(&l->fd);
     pthread_mutex_destroy(&l->lock);
     ldr_mem_free(l->mem, l);
+}
+
+/* A peer that is full has bytes to read and will look; one that is gone is forgotten. */
+static void tell_peer(ldr_loop *l)
+{
+    ssize_t n;
+    while ((n = send(l->peer, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 && errno == EINTR) {
+    }
+    if (n < 0 && errno != EAGAIN)
+        shut(&l->peer);
 }
 
 /* Cannot block or fail: the counter is 0 or 1. */
@@ -55,6 +98,8 @@ static void raise_flag(ldr_loop *l)
     const uint64_t one = 1;
     while (write(l->fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
+    if (l->peer >= 0)
+        tell_peer(l);
 }
 
 static void lower_flag(ldr_loop *l)
@@ -103,14 +148,16 @@ static size_t take(ldr_loop *l, uint64_t *ids, size_t max, bool *overflow)
 static void doze(const ldr_loop *l, int64_t for_us)
 {
     struct pollfd p = {.fd = l->fd, .events = POLLIN};
-    if (for_us < 0 || for_us > LONGEST_US)
-        for_us = LONGEST_US;
+    int64_t longest_us = l->fd < 0 ? BLIND_US : LONGEST_US;
+    if (for_us < 0 || for_us > longest_us)
+        for_us = longest_us;
     struct timespec t = {.tv_sec = for_us / LDR_SEC, .tv_nsec = for_us % LDR_SEC * 1000};
     ppoll(&p, 1, &t, NULL);
 }
 
 size_t ldr_loop_wait(ldr_loop *l, int64_t timeout_us, uint64_t *ids, size_t max, bool *overflow)
 {
+    ldr_loop_claim(l, getpid());
     size_t n = take(l, ids, max, overflow);
     if (n > 0 || *overflow || timeout_us == 0)
         return n;
@@ -126,4 +173,88 @@ size_t ldr_loop_wait(ldr_loop *l, int64_t timeout_us, uint64_t *ids, size_t max,
         if (n > 0 || *overflow)
             return n;
     }
+}
+
+/* ---- after a fork --------------------------------------------------------------------------------------------- */
+
+void ldr_loop_claim(ldr_loop *l, int32_t pid)
+{
+    if (l->pid == pid)
+        return;
+    pthread_mutex_init(&l->lock, NULL); /* a thread that is not here may have held it */
+    stop_listening(l);
+    shut(&l->peer);
+    shut(&l->fd);
+    l->pid = pid;
+    l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->n = 0;
+    l->dropped = false;
+}
+
+/* ---- the socket ----------------------------------------------------------------------------------------------- */
+
+static bool make_folder(ldr_loop *l)
+{
+    const char *below = getenv("TMPDIR");
+    if (!below || below[0] != '/')
+        below = "/tmp";
+    int n = snprintf(l->folder, sizeof l->folder, "%s/larder-XXXXXX", below);
+    if (n < (int)sizeof l->folder && mkdtemp(l->folder)) {
+        snprintf(l->path, sizeof l->path, "%s/loop", l->folder);
+        return true;
+    }
+    if (n >= (int)sizeof l->folder)
+        errno = ENAMETOOLONG;
+    l->folder[0] = '\0';
+    return false;
+}
+
+static bool bind_listener(ldr_loop *l)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    memcpy(at.sun_path, l->path, sizeof at.sun_path);
+    l->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return l->listener >= 0 && bind(l->listener, (struct sockaddr *)&at, sizeof at) == 0 && chmod(l->path, 0600) == 0 &&
+           listen(l->listener, 4) == 0;
+}
+
+static void replace_peer(ldr_loop *l, int fd)
+{
+    pthread_mutex_lock(&l->lock);
+    shut(&l->peer);
+    l->peer = fd;
+    if (fd >= 0 && (l->n > 0 || l->dropped))
+        tell_peer(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+const char *ldr_loop_listen(ldr_loop *l)
+{
+    ldr_loop_claim(l, getpid());
+    stop_listening(l);
+    replace_peer(l, -1);
+    if (make_folder(l) && bind_listener(l))
+        return l->path;
+    int why = errno;
+    stop_listening(l);
+    errno = why;
+    return NULL;
+}
+
+static bool is_own(int fd)
+{
+    struct ucred who;
+    socklen_t n = sizeof who;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.pid == getpid();
+}
+
+bool ldr_loop_accept(ldr_loop *l)
+{
+    int fd;
+    while ((fd = accept4(l->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0 && !is_own(fd))
+        close(fd);
+    stop_listening(l);
+    if (fd >= 0)
+        replace_peer(l, fd);
+    return fd >= 0;
 }

@@ -1,7 +1,8 @@
 /* loop.h - the mailbox of one event loop (a Lua state, a blocking caller): any thread posts ids, the owner waits.
  *
- * Backed by an eventfd, so that a foreign loop can watch the descriptor. Posting never blocks and never fails:
- * a bounded ring that is full makes the owner look at everything (`overflow`). */
+ * Backed by an eventfd, so that a foreign loop can watch the descriptor; a loop that can only watch its own sockets
+ * (nginx) connects to a unix socket and is told by a byte. Posting never blocks and never fails: a bounded ring that
+ * is full makes the owner look at everything (`overflow`). */
 #ifndef LDR_HOST_LOOP_H
 #define LDR_HOST_LOOP_H
 
@@ -18,5 +19,16 @@ int ldr_loop_fd(const ldr_loop *l);
 /* Waits until something was posted or timeout_us passed (0: only looks; below 0: no limit). Copies up to `max` ids and
  * gives their number. EINTR is not an error: it goes on waiting. Sets *overflow when posts were dropped. */
 size_t ldr_loop_wait(ldr_loop *l, int64_t timeout_us, uint64_t *ids, size_t max, bool *overflow);
+
+/* The owner says in which process it is, before others may post for it: in a forked child the mailbox is made anew,
+ * empty, with descriptors of its own, and the parent's are left alone. */
+void ldr_loop_claim(ldr_loop *l, int32_t pid);
+
+/* Makes a listening unix socket, mode 0600 in a folder of mode 0700 below $TMPDIR or /tmp, and gives its path (valid
+ * until the next call). What listened or was connected before is closed. NULL: errno says why. */
+const char *ldr_loop_listen(ldr_loop *l);
+/* Takes the connection that this process has made to that path by now, and removes socket and folder in any case; never
+ * blocks. From then on a post into an empty mailbox also writes one byte to the connection. False: there was none. */
+bool ldr_loop_accept(ldr_loop *l);
 
 #endif

@@ -3,11 +3,14 @@
  *   loop.new() -> loop | nil, message
  *   l:wait([seconds]) -> ids, overflow    nil: no limit; overflow: ids were dropped, look at everything
  *   l:post(id)    l:fd() -> descriptor    l:close() (again is fine)
+ *   l:listen() -> path of a unix socket | nil, message    l:accept() -> is this process connected to it?
  *
  * Invariant: the table that takes the ids has its room before any id leaves the mailbox, so none is lost. */
 #include "bind/loop.h"
 
+#include <errno.h>
 #include <math.h>
+#include <string.h>
 
 #define NAME "larder.loop"
 #define BATCH 32 /* ids a wait gives; what is left makes the next wait return at once */
@@ -77,6 +80,24 @@ static int fd(lua_State *L)
     return 1;
 }
 
+static int listen_at(lua_State *L)
+{
+    const char *path = ldr_loop_listen(ldr_lua_loop(L, 1));
+    if (path) {
+        lua_pushstring(L, path);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushfstring(L, "larder.loop: no unix socket in $TMPDIR or /tmp: %s", strerror(errno));
+    return 2;
+}
+
+static int accept_peer(lua_State *L)
+{
+    lua_pushboolean(L, ldr_loop_accept(ldr_lua_loop(L, 1)));
+    return 1;
+}
+
 static int shut(lua_State *L)
 {
     ldr_loop **l = box(L, 1);
@@ -86,7 +107,8 @@ static int shut(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"wait", wait}, {"post", post}, {"fd", fd}, {"close", shut}, {"__gc", shut}, {NULL, NULL},
+    {"wait", wait}, {"post", post}, {"fd", fd}, {"listen", listen_at}, {"accept", accept_peer},
+    {"close", shut}, {"__gc", shut}, {NULL, NULL},
 };
 static const luaL_Reg functions[] = {{"new", new}, {NULL, NULL}};
 
