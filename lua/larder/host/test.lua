@@ -4,6 +4,7 @@
 -- that hours pass in no time. What really runs elsewhere (jobs on a thread) may be heard by `poll`; while such work
 -- is pending the clock stands still.
 
+local core = require "larder.core"
 local scheduler = require "larder.host.scheduler"
 
 local test = {}
@@ -19,10 +20,23 @@ local function generator(seed)
     end
 end
 
+-- The clocks of caches count microseconds: what is due at `at` must be due by them too.
+local function follow(ud, at)
+    local by = math.ceil(at * 1e6 - 0.01) - math.floor(ud:now() * 1e6 + 0.5)
+    if by > 0 then
+        ud:advance((by + 0.25) / 1e6)
+    end
+end
+
 local function move_to(host, at)
     local by = at - host.at
     if by > 0 then
         host.at = at
+        for ud in next, host.caches do
+            if not pcall(follow, ud, at) then -- collected, but for the table's own entry
+                host.caches[ud] = nil
+            end
+        end
         if host.moved then
             host.moved(by, at)
         end
@@ -62,7 +76,15 @@ end
 -- pending = function() -> n for real work. Beside a scheduler's functions it has advance and trace.
 function test.new(options)
     options = options or {}
-    local host = { at = options.start or START, moved = options.moved, poll = options.poll, pending = options.pending }
+    local host = { at = options.start or START, moved = options.moved, poll = options.poll, pending = options.pending,
+        caches = setmetatable({}, { __mode = "k" }) }
+    local loop
+    if not options.poll then -- what a cache's own steps post is heard by the next look around
+        loop = assert(core.loop())
+        host.poll = function()
+            return loop:wait(0)
+        end
+    end
     local sched = scheduler.new {
         now = function()
             return host.at
@@ -71,7 +93,7 @@ function test.new(options)
             return wait(host, seconds, at)
         end,
     }
-    sched.kind, sched.host, sched.seed = "test", host, options.seed or 1
+    sched.kind, sched.host, sched.seed, sched.loop = "test", host, options.seed or 1, loop
     sched.choose = generator(sched.seed)
     if options.trace then
         keep_trace(sched)
@@ -80,6 +102,12 @@ function test.new(options)
     -- The clock jumps, and nobody runs meanwhile: as if the process had stood still.
     function sched.advance(_, seconds)
         move_to(host, host.at + seconds)
+    end
+
+    -- From now on the clock of this cache (its core) moves with this one.
+    function sched.attach(_, ud)
+        host.caches[ud] = true
+        follow(ud, host.at)
     end
 
     -- Which task ran when: a list of lines (with trace = true).
