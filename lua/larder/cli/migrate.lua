@@ -1,0 +1,1 @@
+return { options = function() end, run = function() return 2 end }

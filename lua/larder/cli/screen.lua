@@ -1,0 +1,120 @@
+-- screen.lua - the demo's last screen: a table of patterns and a plot of the hit rate, within 24 lines of 80 columns.
+
+local terminal = require "larder.cli.terminal"
+
+local screen = {}
+
+-- 95607 as 95,607
+local function grouped(n)
+    local text = ("%d"):format(n)
+    local rest = #text % 3
+    local parts = text:sub(1, rest) .. text:sub(rest + 1):gsub("%d%d%d", ",%0")
+    return (parts:gsub("^,", ""))
+end
+screen.grouped = grouped
+
+local function microseconds(s)
+    return ("%.1f us"):format(s * 1e6)
+end
+
+local function percent(share)
+    return ("%.1f %%"):format(share * 100)
+end
+
+local HEAD = { "", "hit rate", "queries", "saved", "p50 read", "p99 read", "oldest", "violations" }
+local WIDTHS = { -14, 8, 8, 7, 10, 10, 8, 11 }
+
+local function row(cells)
+    local out = {}
+    for i, cell in ipairs(cells) do
+        out[i] = ("%" .. WIDTHS[i] .. "s"):format(cell)
+    end
+    return table.concat(out)
+end
+
+local function cells_of(run)
+    local cached = run.pattern ~= "no cache"
+    return { run.pattern, cached and percent(run.hit_rate) or "-", grouped(run.queries),
+        cached and percent(run.saved) or "-", microseconds(run.p50_seconds), microseconds(run.p99_seconds),
+        ("%.2f s"):format(run.oldest_seconds), grouped(run.violations) }
+end
+
+---- the plot ---------------------------------------------------------------------------------------------------------
+
+local ROWS = 6
+local BLOCKS = { " ", "\226\150\129", "\226\150\130", "\226\150\131", "\226\150\132", "\226\150\133", "\226\150\134",
+    "\226\150\135", "\226\150\136" }
+local ASCII = { " ", " ", ".", ".", ":", ":", "|", "|", "#" }
+
+-- One character: how much of the row (ROWS is the top one) the share fills.
+local function cell(share, at, set)
+    local eighths = math.floor(share * ROWS * 8 + 0.5) - (at - 1) * 8
+    return set[math.max(0, math.min(8, eighths)) + 1]
+end
+
+-- Lines of a plot of shares (0 to 1), the highest first.
+function screen.plot(shares, blocks)
+    local set, lines = blocks and BLOCKS or ASCII, {}
+    for at = ROWS, 1, -1 do
+        local cells = {}
+        for i, share in ipairs(shares) do
+            cells[i] = cell(share, at, set)
+        end
+        local label = at == ROWS and "100 %" or at == ROWS / 2 and " 50 %" or at == 1 and "  0 %" or "     "
+        lines[#lines + 1] = " " .. label .. " |" .. table.concat(cells)
+    end
+    return lines
+end
+
+---- the whole ------------------------------------------------------------------------------------------------------------
+
+local function heading(report)
+    return {
+        ("%s requests for %s of the %s products of a shop in SQLite (%s)"):format(grouped(report.requests),
+            grouped(report.distinct), grouped(report.products), report.trace),
+        ("In each run: %s writes through the cache, %s by another connection; seed %d"):format(
+            grouped(report.runs[1].own_writes), grouped(report.runs[1].foreign_writes), report.seed),
+        ("The cache holds %s products at most; %s"):format(grouped(report.entries), report.lua),
+        "",
+    }
+end
+
+local function verdict(report, look)
+    local checked = grouped(report.checked)
+    local promise = ("%.1f s old at most (changes.interval %.1f s, slack %.1f s)"):format(report.bound_seconds,
+        report.interval_seconds, report.slack_seconds)
+    local lines = { "A value may be " .. promise .. "," }
+    if report.violations == 0 then
+        lines[2] = terminal.paint(look, "green", "and each of the " .. checked .. " that were read was checked: all are.")
+    else
+        lines[2] = terminal.paint(look, "red", ("but of the %s that were read %s are not; the first one:"):format(checked,
+            grouped(report.violations)))
+        lines[3] = "  " .. report.first_violation:sub(1, 77)
+    end
+    return lines
+end
+
+-- The lines of the last screen.
+function screen.lines(report, look)
+    local lines = heading(report)
+    local function add(line)
+        lines[#lines + 1] = line
+    end
+    add(terminal.paint(look, "bold", row(HEAD)))
+    for _, run in ipairs(report.runs) do
+        add(row(cells_of(run)))
+    end
+    add ""
+    local last = report.runs[#report.runs]
+    add("Hit rate over the trace (" .. last.pattern .. ")")
+    for _, line in ipairs(screen.plot(last.over_time, look.blocks)) do
+        add(line)
+    end
+    add ""
+    for _, line in ipairs(verdict(report, look)) do
+        add(line)
+    end
+    return lines
+end
+
+return screen
