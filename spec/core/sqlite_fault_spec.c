@@ -287,6 +287,65 @@ static void the_folder_may_be_left(void **state)
     shop_free(s);
 }
 
+/* ---- a disk that fails ---------------------------------------------------------------------------------------- */
+
+/* The machine's own file system, but writing or syncing a write-ahead log fails while `sick` says so. */
+static struct {
+    sqlite3_vfs vfs, *real;
+    sqlite3_io_methods log;
+    const sqlite3_io_methods *real_log;
+    int sync, write;
+} sick;
+
+static int sick_sync(sqlite3_file *f, int flags)
+{
+    return sick.sync ? sick.sync : sick.real_log->xSync(f, flags);
+}
+
+static int sick_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+    return sick.write ? sick.write : sick.real_log->xWrite(f, p, n, at);
+}
+
+static int sick_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out)
+{
+    (void)vfs;
+    int rc = sick.real->xOpen(sick.real, name, f, flags, out);
+    if (rc != SQLITE_OK || !(flags & SQLITE_OPEN_WAL))
+        return rc;
+    sick.real_log = f->pMethods;
+    sick.log = *f->pMethods;
+    sick.log.xSync = sick_sync;
+    sick.log.xWrite = sick_write;
+    f->pMethods = &sick.log;
+    return rc;
+}
+
+static void a_failing_disk_is_lost_or_certain(void **state)
+{
+    (void)state;
+    shop *s = shop_new(PRODUCTS);
+    sick.real = sqlite3_vfs_find(NULL);
+    sick.vfs = *sick.real;
+    sick.vfs.zName = "sick";
+    sick.vfs.xOpen = sick_open;
+    sqlite3_vfs_register(&sick.vfs, 1);
+    shop_open_one(s, product);
+    assert_starts(store_of(s, "product:1", ROW("name", "s:b")), "{id=1");
+    sick.sync = SQLITE_IOERR_FSYNC; /* the log has the commit, and perhaps the disk */
+    assert_starts(store_of(s, "product:1", ROW("name", "s:c")), "lost: sqlite: COMMIT failed and may have taken effect");
+    assert_starts(erase_if(s, "product:1", LDR_ANY), "lost");
+    sick.sync = 0;
+    sick.write = SQLITE_FULL;
+    assert_starts(store_of(s, "product:1", ROW("name", "s:d")), "source: sqlite: database or disk is full");
+    sick.write = 0;
+    assert_starts(store_of(s, "product:1", ROW("version", "i:0")), "{id=1 name=\"b\""); /* nor do the failed ones hang about */
+    shop_close_source(s);
+    sqlite3_vfs_register(sick.real, 1);
+    sqlite3_vfs_unregister(&sick.vfs);
+    shop_free(s);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
 /* One life: open, load, store, erase; gives the first answer that is not what it should be. */
@@ -445,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_read_only_file_can_be_read),
         cmocka_unit_test(a_write_goes_to_the_file_of_that_name),
         cmocka_unit_test(the_folder_may_be_left),
+        cmocka_unit_test(a_failing_disk_is_lost_or_certain),
         cmocka_unit_test(each_allocation_may_fail_and_the_source_goes_on),
         cmocka_unit_test(a_row_that_finds_no_room_is_out_of_memory),
         cmocka_unit_test(a_child_opens_its_own_connections),

@@ -302,6 +302,18 @@ static void rows_without_a_key_are_not_logged(void **state)
     shop_free(s);
 }
 
+static void rows_that_a_foreign_key_deletes_are_logged(void **state)
+{
+    (void)state;
+    shop *s = shop_new("CREATE TABLE cats (id INTEGER PRIMARY KEY);"
+                       "CREATE TABLE products (id INTEGER PRIMARY KEY, cat INT REFERENCES cats (id) ON DELETE CASCADE);"
+                       "INSERT INTO cats VALUES (1); INSERT INTO products VALUES (5, 1)");
+    apply(s, products);
+    sql(s, "PRAGMA foreign_keys = 1; DELETE FROM cats");
+    assert_log(s, "products/5/2");
+    shop_free(s);
+}
+
 static void odd_names_work(void **state)
 {
     (void)state;
@@ -412,6 +424,7 @@ int main(void)
         cmocka_unit_test(old_and_new_key_are_logged),
         cmocka_unit_test(keys_are_logged_as_the_cache_writes_them),
         cmocka_unit_test(rows_without_a_key_are_not_logged),
+        cmocka_unit_test(rows_that_a_foreign_key_deletes_are_logged),
         cmocka_unit_test(odd_names_work),
         cmocka_unit_test(what_cannot_be_migrated_is_said),
         cmocka_unit_test(a_failed_undo_changes_nothing),
