@@ -116,7 +116,7 @@ static int cache_hit(lua_State *L)
         return ldr_lua_fail(L, &err);
     uint64_t hash = ldr_hash(key, f->seed);
     int level = level_at(L, 3, f);
-    bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in 64 is timed and stands for all */
+    bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in so many is timed and stands for all */
     int64_t begun = timed ? now_ns() : 0;
     if (!ldr_flow_hit(f, key, hash, level, &ud->hit, &a))
         return 0;

@@ -16,6 +16,8 @@ local writes = require "larder.writes"
 
 local cache = {}
 
+local USUAL_INTERVAL = 0.1 -- seconds between looks for changes, as options.lua has it
+
 local check = state.check
 local verbs = {}
 
@@ -130,7 +132,41 @@ local function flat(o, host)
     given.asks_ttl = o.ttl_fn ~= nil or o.stale_ttl_fn ~= nil or o.negative_ttl_fn ~= nil
     given.virtual_start = host.kind == "test" and host:now() or nil
     given.seed = host.kind == "test" and host.seed or nil
+    if o.bound_soft and (o.changes == "auto" or o.changes and not o.changes_interval_given) then
+        -- how late a change of another program may be heard is half of what may be served late
+        given.changes = { interval = math.min(USUAL_INTERVAL, o.bound_soft / 2) }
+    end
     return given
+end
+
+-- Trouble that no caller gets: to on_error, and to the log.
+local function complain(o, err)
+    if o.log then
+        o.log("error", tostring(err))
+    end
+    if o.on_error then
+        o.on_error(err)
+    end
+end
+
+local function log_gap(o, e)
+    if e.cause == "gap" then
+        o.log("warn", "changes of other programs were missed: everything that was cached is dropped")
+    end
+end
+
+local function listen_for_owner(st, o)
+    if o.on_error or o.log then
+        st.events:on("error", function(e)
+            complain(o, e.err)
+        end)
+    end
+    if o.log then
+        st.events:on("invalidate", function(e)
+            log_gap(o, e)
+        end)
+    end
+    listen(st)
 end
 
 local function new_state(o, ud, host)
@@ -148,9 +184,7 @@ local function new_state(o, ud, host)
         handle = setmetatable({}, { __mode = "v" }),
     }
     st.events = events.new(function(err)
-        if o.on_error then
-            o.on_error(err)
-        end
+        complain(o, err)
     end)
     return st
 end
@@ -191,12 +225,7 @@ function cache.open(given, default_host)
     if host.attach then
         host:attach(ud)
     end
-    if o.on_error then
-        st.events:on("error", function(e)
-            o.on_error(e.err)
-        end)
-        listen(st)
-    end
+    listen_for_owner(st, o)
     return setmetatable(handle, mt)
 end
 

@@ -162,7 +162,7 @@ local open_schema = schema.new {
     { "negative_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long absence is kept" },
     { "jitter", schema.number(0, 1), default = 0, doc = "ttl is shortened by up to this share, by chance" },
     { "bound", rows = {
-        { "soft", schema.some_seconds, unit = "s", doc = "how old a read may be without faults; measured" },
+        { "soft", schema.some_seconds, unit = "s", doc = "how old a read may be without faults: changes are looked for at least twice as often" },
         { "hard", schema.some_seconds, unit = "s", doc = "how old at most; cuts every ttl (default ttl + stale_ttl)" },
     }, doc = "what eventual promises" },
     { "codec", schema.word { "msgpack", "json", "raw" }, default = "msgpack", doc = "how values become bytes" },
@@ -302,6 +302,7 @@ local function settle_changes(who, o)
         if not o.source or o.source.kind ~= "sqlite" then
             refuse(who, "changes needs a source with a change table: larder.source.sqlite")
         end
+        o.changes_interval_given = type(given) == "table" and rawget(given, "interval") ~= nil
         o.changes = schema.read(changes_schema, given == true and {} or given, who)
         o.changes_required = true
     end
