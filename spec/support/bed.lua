@@ -1,5 +1,6 @@
 -- bed.lua - what the specs of the cache share: how a failure and a misuse look, counts, seeds, children, tables.
 
+local assert = require "luassert"
 local shell = require "spec.support.shell"
 
 local bed = {}
