@@ -1,5 +1,5 @@
--- demo.lua - `larder demo`: a shop in SQLite, a real trace, first without a cache, then through each pattern; every value
--- is compared with what the table held.
+-- demo.lua - `larder demo`: a shop in SQLite, a real trace, first without a cache, then through each pattern; every
+-- value is compared with what the table held.
 
 local json = require "larder.cli.json"
 local larder = require "larder"
@@ -16,7 +16,7 @@ local core = require "larder.core"
 local demo = {}
 
 local PRODUCTS, ENTRIES = 100000, 5000
-local QUICK_PRODUCTS, QUICK_REQUESTS = 2000, 10000
+local QUICK_PRODUCTS, QUICK_ENTRIES, QUICK_REQUESTS = 5000, 1000, 10000
 local INTERVAL = 0.1 -- how often the caches look at the change table
 local SLACK = 0.4    -- for a thread that gets its turn late on a busy machine
 
@@ -33,7 +33,7 @@ function demo.options(command)
     command:option("--postgres", "Not built yet."):args "?":argname "DSN"
 end
 
----- the runs -------------------------------------------------------------------------------------------------------------
+---- the runs --------------------------------------------------------------------------------------------------------
 
 local function source_of(file)
     return larder.source.sqlite { file = file, models = { product = { table = "products", version = "version" } } }
@@ -77,7 +77,7 @@ end
 local function run_one(kind, plan)
     local cache = assert(larder.open {
         pattern = kind.pattern, source = source_of(plan.store.file), changes = { interval = INTERVAL },
-        l1 = kind.l1 ~= false and { entries = ENTRIES } or false,
+        l1 = kind.l1 ~= false and { entries = plan.entries } or false,
     })
     plan.progress:start(kind.name)
     local result = replay.run {
@@ -91,11 +91,12 @@ local function run_one(kind, plan)
     }
     cache:close()
     result.pattern = kind.name
-    plan.progress:done(("%d reads, %d queries, %d violations"):format(result.requests, result.queries, result.violations))
+    local text = "%d reads, %d queries, %d wrong"
+    plan.progress:done(text:format(result.requests, result.queries, result.violations))
     return result
 end
 
----- the plan -------------------------------------------------------------------------------------------------------------
+---- the plan --------------------------------------------------------------------------------------------------------
 
 -- Products all over the shop, by the trace's numbers: one for each.
 local function spread(distinct, n)
@@ -130,12 +131,13 @@ local function plan_of(args, read, bar, folder)
     bar:done(("%d products"):format(n))
     local ids, keys = spread(distinct, n)
     return { store = store, truth = truth.new(store, INTERVAL + SLACK), requests = requests, distinct = distinct,
-        ids = ids, keys = keys, seed = args.seed, progress = bar, products = n }
+        ids = ids, keys = keys, seed = args.seed, progress = bar, products = n,
+        entries = args.quick and QUICK_ENTRIES or ENTRIES }
 end
 
 local function report_of(args, read, plan, runs)
     local report = { trace = read.name, seed = args.seed, requests = #plan.requests, distinct = plan.distinct,
-        products = plan.products, entries = ENTRIES, interval_seconds = INTERVAL, slack_seconds = SLACK,
+        products = plan.products, entries = plan.entries, interval_seconds = INTERVAL, slack_seconds = SLACK,
         bound_seconds = INTERVAL + SLACK, runs = runs, violations = 0, checked = 0, version = larder._VERSION,
         lua = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION }
     for _, run in ipairs(runs) do
@@ -146,7 +148,7 @@ local function report_of(args, read, plan, runs)
     return report
 end
 
----- a folder that goes away -------------------------------------------------------------------------------------------------
+---- a folder that goes away -----------------------------------------------------------------------------------------
 
 local function make_folder()
     local pipe = io.popen "mktemp -d 2>/dev/null"
@@ -209,7 +211,9 @@ function demo.run(args)
     end
     local fine, report = xpcall(all_runs, debug.traceback, args, read, progress.new(look), folder)
     remove_folder(folder)
-    if not fine then
+    if not fine and tostring(report):find "interrupted!" then
+        return refuse("interrupted", 130)
+    elseif not fine then
         return refuse(tostring(report), 1)
     end
     show(args, report, look)

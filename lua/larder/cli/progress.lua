@@ -32,7 +32,8 @@ function progress:at(share)
     end
     self.drawn = core.now()
     local width = math.max(10, math.min(40, screen.columns - 30))
-    io.stdout:write(("\r%-18s %s %3d %%"):format(self.title, bar(share, width, screen.blocks), share * 100))
+    local percent = math.floor(share * 100)
+    io.stdout:write(("\r%-18s %s %3d %%"):format(self.title, bar(share, width, screen.blocks), percent))
     io.stdout:flush()
 end
 

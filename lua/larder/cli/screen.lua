@@ -21,8 +21,8 @@ local function percent(share)
     return ("%.1f %%"):format(share * 100)
 end
 
-local HEAD = { "", "hit rate", "queries", "saved", "p50 read", "p99 read", "oldest", "violations" }
-local WIDTHS = { -14, 8, 8, 7, 10, 10, 8, 11 }
+local HEAD = { "", "hit rate", "queries", "saved", "p50 read", "p99 read", "oldest", "wrong" }
+local WIDTHS = { -14, 9, 9, 8, 11, 11, 8, 8 }
 
 local function row(cells)
     local out = {}
@@ -39,7 +39,7 @@ local function cells_of(run)
         ("%.2f s"):format(run.oldest_seconds), grouped(run.violations) }
 end
 
----- the plot ---------------------------------------------------------------------------------------------------------
+---- the plot --------------------------------------------------------------------------------------------------------
 
 local ROWS = 6
 local BLOCKS = { " ", "\226\150\129", "\226\150\130", "\226\150\131", "\226\150\132", "\226\150\133", "\226\150\134",
@@ -66,15 +66,17 @@ function screen.plot(shares, blocks)
     return lines
 end
 
----- the whole ------------------------------------------------------------------------------------------------------------
+---- the whole -------------------------------------------------------------------------------------------------------
 
 local function heading(report)
+    local writes = report.runs[1]
     return {
-        ("%s requests for %s of the %s products of a shop in SQLite (%s)"):format(grouped(report.requests),
-            grouped(report.distinct), grouped(report.products), report.trace),
-        ("In each run: %s writes through the cache, %s by another connection; seed %d"):format(
-            grouped(report.runs[1].own_writes), grouped(report.runs[1].foreign_writes), report.seed),
-        ("The cache holds %s products at most; %s"):format(grouped(report.entries), report.lua),
+        ("%s: %s requests for %s of a shop's %s products"):format(report.trace, grouped(report.requests),
+            grouped(report.distinct), grouped(report.products)),
+        ("Each run: %s writes through the cache, %s by another connection (seed %d)"):format(
+            grouped(writes.own_writes), grouped(writes.foreign_writes), report.seed),
+        ("The cache holds %s products at most; the shop is in SQLite; %s"):format(
+            grouped(report.entries), report.lua),
         "",
     }
 end
@@ -85,10 +87,11 @@ local function verdict(report, look)
         report.interval_seconds, report.slack_seconds)
     local lines = { "A value may be " .. promise .. "," }
     if report.violations == 0 then
-        lines[2] = terminal.paint(look, "green", "and each of the " .. checked .. " that were read was checked: all are.")
+        local text = "and each of the " .. checked .. " that were read was checked: all are."
+        lines[2] = terminal.paint(look, "green", text)
     else
-        lines[2] = terminal.paint(look, "red", ("but of the %s that were read %s are not; the first one:"):format(checked,
-            grouped(report.violations)))
+        local text = "but of the %s that were read %s are wrong; the first:"
+        lines[2] = terminal.paint(look, "red", text:format(checked, grouped(report.violations)))
         lines[3] = "  " .. report.first_violation:sub(1, 77)
     end
     return lines

@@ -30,13 +30,12 @@ end
 -- The lines of a pipe that ends with its status; nil and a message when that is not 0.
 local function unzipped(name)
     local pipe = io.popen("{ gzip -dc -- " .. quote(name) .. "; echo \"# $?\"; } 2>/dev/null")
-    local lines, status = {}, nil
+    local lines = {}
     for line in pipe:lines() do
         lines[#lines + 1] = line
     end
     pipe:close()
-    status = table.remove(lines)
-    if status ~= "# 0" then
+    if table.remove(lines) ~= "# 0" then
         return nil, name .. ": gzip could not read it"
     end
     return lines
