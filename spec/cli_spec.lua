@@ -98,8 +98,8 @@ describe("larder migrate", function()
 
     it("refuses a bad config file with file and line", function()
         for text, wanted in pairs { ["return {"] = ":1: ", ["\nerror 'why'"] = ":2: why",
-            ["return 7"] = "must return the table", ["return {}"] = "must be a larder.source.sqlite", ["\nreturn nothing.x"] = ":2: ",
-            [string.dump(function() end)] = "" } do
+            ["return 7"] = "must return the table", ["return {}"] = "must be a larder.source.sqlite",
+            ["\nreturn nothing.x"] = ":2: ", [string.dump(function() end)] = "" } do
             write_file(config, text)
             local out, status = larder("migrate --config " .. config)
             assert.equal(2, status)
@@ -205,8 +205,8 @@ describe("larder demo", function()
         for i = 1, 60 do
             run.over_time[i] = i / 60
         end
-        local report = { requests = 1e6, distinct = 1e5, products = 1e6, trace = "trace.txt", runs = { run, run, run, run, run },
-            seed = 1, entries = 5000, lua = "LuaJIT 2.1.0-beta3", checked = 5e6, violations = 15,
+        local report = { requests = 1e6, distinct = 1e5, products = 1e6, trace = "trace.txt",
+            runs = { run, run, run, run, run }, seed = 1, entries = 5000, lua = "LuaJIT 2.1.0-beta3", checked = 5e6, violations = 15,
             first_violation = ("x"):rep(200), bound_seconds = 0.5, interval_seconds = 0.1, slack_seconds = 0.4 }
         local lines = screen.lines(report, { colour = false, blocks = false })
         assert.is_true(#lines <= 24)

@@ -75,7 +75,7 @@ local function heading(report)
             grouped(report.distinct), grouped(report.products)),
         ("Each run: %s writes through the cache, %s by another connection (seed %d)"):format(
             grouped(writes.own_writes), grouped(writes.foreign_writes), report.seed),
-        ("The cache holds %s products at most; the shop is in SQLite; %s"):format(
+        ("A cache of at most %s products; the shop is in SQLite; %s"):format(
             grouped(report.entries), report.lua),
         "",
     }
