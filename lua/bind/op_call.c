@@ -42,8 +42,10 @@ int ldr_lua_op_item(lua_State *L)
         lua_pushnil(L);
     if (item->if_version == LDR_MUST_BE_ABSENT)
         lua_pushboolean(L, false);
+    else if (item->if_version == 0) /* a condition too: without it the store would be blind */
+        lua_pushliteral(L, "0");
     else
-        ldr_lua_push_version(L, item->if_version > 0 ? item->if_version : 0);
+        ldr_lua_push_version(L, item->if_version);
     lua_pushstring(L, item->state == LDR_FAILED ? "failed" : item->state == LDR_GONE ? "gone" : "found");
     return 4;
 }

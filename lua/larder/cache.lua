@@ -26,7 +26,7 @@ for _, module in ipairs { reads, writes } do
         verbs[name] = fn
     end
 end
-verbs.get, verbs.distinct, verbs.with_ttls = nil, nil, nil
+verbs.get, verbs.distinct = nil, nil
 
 for _, name in ipairs((unbuilt.names "verb")) do
     verbs[name] = unbuilt.raiser("verb", name)

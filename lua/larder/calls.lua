@@ -21,7 +21,7 @@ end
 local function guarded(st, op, fn, ...)
     local here = calls.here(st)
     local before = st.parents[here]
-    st.parents[here] = op
+    st.parents[here] = op or before
     local results = { n = 0 }
     local function take(...)
         results = { n = select("#", ...), ... }
@@ -215,6 +215,24 @@ local function asked_ttl(st, op, name, key, value)
         return nil, err
     end
     return true, checked
+end
+
+-- What the functions say where no operation asks: a copy of the options with their ttls; or nil and an error.
+function calls.with_ttls(st, key, value, o)
+    local copy = {}
+    for name, given in next, o or {} do
+        copy[name] = given
+    end
+    for _, name in ipairs { "ttl", "stale_ttl" } do
+        if copy[name] == nil then
+            local fine, ttl = asked_ttl(st, nil, name, key, value)
+            if not fine then
+                return nil, ttl
+            end
+            copy[name] = ttl
+        end
+    end
+    return copy
 end
 
 local function answer_ttl(st, op, n, context)

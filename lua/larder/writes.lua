@@ -94,29 +94,17 @@ function writes.set(self, key, value, opts)
         check_version("cache:set", st, o)
         return then_tell(st, one(st, "set", key, value, o))
     elseif st.ttl_function then
-        o = writes.with_ttls(st, key, value, o)
+        local wrong
+        o, wrong = calls.with_ttls(st, key, value, o)
+        if not o then
+            return then_tell(st, nil, wrong)
+        end
     end
     local version, code, message, held = st.core:tier_set(key, value, o)
     if not version then
         return then_tell(st, nil, failure(code, message, held))
     end
     return then_tell(st, version)
-end
-
--- A set to the tiers alone makes no operation, so its ttl functions are asked here.
-function writes.with_ttls(st, key, value, o)
-    local copy = {}
-    for name, given in next, o or {} do
-        copy[name] = given
-    end
-    for _, name in ipairs { "ttl", "stale_ttl" } do
-        local fn = st.options[name .. "_fn"]
-        if fn and copy[name] == nil then
-            local ttl = fn(key, value, { name = st.name })
-            copy[name] = ttl ~= nil and assert(options.answered_ttl(name, ttl)) or nil
-        end
-    end
-    return copy
 end
 
 local function sorted_keys(who, map)
