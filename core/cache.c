@@ -5,12 +5,16 @@
 #include "plugins.h"
 #include "upkeep/errand.h"
 #include "policy/policy.h"
-#include <stdlib.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #define PAGE_BYTES 4096
+
+enum { GATE_SHUT = 0, GATE_OPEN = 1, GATE_BUILDING = 2 };
+
+#define MOST_INTERVAL 1e6 /* seconds */
 #define LEASE_LEAST_US (60 * (int64_t)LDR_SEC) /* a load in this process is known to live: its lease is renewed so long */
 
 static int64_t or_default(int64_t value, int64_t fallback)
@@ -28,6 +32,16 @@ static int check(const ldr_options *o, ldr_err *err)
         return ldr_fail(err, LDR_INVALID, "level %d is not built: eventual and weak are", o->level);
     if (!(o->jitter >= 0 && o->jitter <= 1))
         return ldr_fail(err, LDR_INVALID, "jitter must be within 0 to 1");
+    if (o->on_timeout < LDR_ON_TIMEOUT_LOAD || o->on_timeout > LDR_ON_TIMEOUT_ERROR)
+        return ldr_fail(err, LDR_INVALID, "on_timeout is out of range");
+    if (o->codec < LDR_CODEC_MSGPACK || o->codec > LDR_CODEC_RAW)
+        return ldr_fail(err, LDR_INVALID, "codec is out of range");
+    if (o->lock_ttl_us < 0 || o->lock_wait_us < LDR_TTL_ZERO || o->source_timeout_us < 0)
+        return ldr_fail(err, LDR_INVALID, "a time-out is below 0");
+    if (!(o->changes_interval <= MOST_INTERVAL)) /* also not a number */
+        return ldr_fail(err, LDR_INVALID, "changes_interval is out of range");
+    if (!(o->l1_negatives >= 0 && o->l1_negatives <= 1))
+        return ldr_fail(err, LDR_INVALID, "l1_negatives must be within 0 to 1");
     if (o->ttl_us < LDR_TTL_ZERO || o->stale_ttl_us < 0 || o->negative_ttl_us < 0 || o->bound_hard_us < 0)
         return ldr_fail(err, LDR_INVALID, "a ttl is below 0");
     if (o->sqlite_file && (o->load || o->store || o->erase))
@@ -72,7 +86,7 @@ static int open_gate(ldr_cache *c, ldr_err *err)
         return ldr_fail_oom(err);
     madvise(page, PAGE_BYTES, MADV_WIPEONFORK);
     c->gate = page;
-    *c->gate = 1;
+    *c->gate = GATE_OPEN;
     c->pid = getpid();
     return LDR_OK;
 }
@@ -129,6 +143,15 @@ static void shelf_by(const ldr_options *o, uint64_t seed, ldr_shelf_options *s)
     s->policy = o->l1_policy ? o->l1_policy : "s3fifo";
 }
 
+static int check_source(const ldr_flow *f, const ldr_options *o, ldr_err *err)
+{
+    bool writes = f->write_plan->write_source && !f->write_if_can;
+    if (!f->source && (o->read_pattern != LDR_CACHE_ASIDE || writes))
+        return ldr_fail(err, LDR_INVALID, "pattern %s needs a source",
+                        writes ? f->write_plan->name : f->read_plan->name);
+    return LDR_OK;
+}
+
 static int build(ldr_cache *c, const ldr_options *o, ldr_err *err)
 {
     ldr_flow *f = &c->flow;
@@ -145,6 +168,8 @@ static int build(ldr_cache *c, const ldr_options *o, ldr_err *err)
         code = furnish(c, err);
     if (code == LDR_OK)
         code = ldr_plugins_open_source(o, &f->mem, &f->source, err);
+    if (code == LDR_OK)
+        code = check_source(f, o, err);
     if (code == LDR_OK && f->source && o->bound_hard_us > 0)
         f->bound_hard_us = o->bound_hard_us;
     return code == LDR_OK ? listen_to_changes(c, o, err) : code;
@@ -184,26 +209,44 @@ static int start_anew(ldr_cache *c, ldr_err *err)
     uint32_t mask = atomic_load(&f->events.mask);
     ldr_events_init(&f->events, &f->mem, f->meter);
     ldr_events_listen(&f->events, mask);
+    for (size_t i = 0; i < LDR_CACHE_DOORS; i++) /* the parent's other threads did not come along */
+        atomic_store(&c->inside[i].n, 0);
     int code = furnish(c, err);
     if (code != LDR_OK) {
         empty(c);
+        atomic_store(c->gate, GATE_SHUT);
         return code;
     }
     if (f->source && f->source->ops->forked)
         f->source->ops->forked(f->source);
-    c->pid = getpid();
-    *c->gate = 1;
     if (c->changes.interval_us > 0)
         ldr_changes_begin(&c->changes, NULL);
+    c->pid = getpid();
+    atomic_store_explicit(c->gate, GATE_OPEN, memory_order_release);
     return LDR_OK;
+}
+
+/* The gate does not stand open: a child that was not here yet, or somebody closes the cache at this moment. */
+static int pass_gate(ldr_cache *c, ldr_err *err)
+{
+    for (;;) {
+        int32_t gate = GATE_SHUT;
+        if (atomic_load(&c->state) == LDR_CACHE_CLOSED || (atomic_load(c->gate) == GATE_SHUT && c->pid == getpid()))
+            return ldr_fail(err, LDR_CLOSED, "the cache is closed");
+        if (atomic_compare_exchange_strong(c->gate, &gate, GATE_BUILDING))
+            return start_anew(c, err);
+        if (gate == GATE_OPEN)
+            return LDR_OK;
+        sched_yield();
+    }
 }
 
 int ldr_cache_enter(ldr_cache *c, ldr_err *err)
 {
     if (atomic_load_explicit(&c->state, memory_order_acquire) == LDR_CACHE_CLOSED)
         return ldr_fail(err, LDR_CLOSED, "the cache is closed");
-    if (*c->gate == 0) {
-        int code = start_anew(c, err);
+    if (atomic_load_explicit(c->gate, memory_order_acquire) != GATE_OPEN) {
+        int code = pass_gate(c, err);
         if (code != LDR_OK)
             return code;
     }
@@ -222,8 +265,8 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
 {
     if (atomic_exchange(&c->state, LDR_CACHE_CLOSED) == LDR_CACHE_CLOSED)
         return;
-    bool own = *c->gate == 1; /* not: a child that never used it. The parent's thread is not here */
-    *c->gate = 0;
+    bool own = *c->gate == GATE_OPEN; /* not: a child that never used it. The parent's thread is not here */
+    *c->gate = GATE_SHUT;
     if (!own)
         return;
     atomic_store(&c->flow.closing, true);
@@ -233,11 +276,17 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
         ldr_thread_stop(c->thread, wait_us, ldr_errand_dropped);
 }
 
+/* Are these the rooms of a parent, in a child that never used them? */
+static bool is_foreign(const ldr_cache *c)
+{
+    return c->pid != 0 && c->pid != getpid();
+}
+
 void ldr_cache_strip(ldr_cache *c)
 {
     ldr_source *source = c->flow.source;
     c->flow.source = NULL;
-    if (source && c->pid != getpid() && source->ops->forked)
+    if (source && is_foreign(c) && source->ops->forked)
         source->ops->forked(source);
     if (source)
         source->ops->close(source);
@@ -252,6 +301,8 @@ void ldr_cache_free(ldr_cache *c)
     if (c->gate)
         ldr_cache_shut(c, 0);
     ldr_cache_strip(c);
+    if (c->flow.meter && is_foreign(c)) /* its lock may have been held in the parent */
+        ldr_events_init(&c->flow.events, &mem, c->flow.meter);
     if (c->flow.meter)
         ldr_events_fini(&c->flow.events);
     ldr_meter_free(c->flow.meter, &mem);

@@ -9,16 +9,25 @@
 #include "flow/op.h"
 #include "upkeep/changes.h"
 
+#define LDR_CACHE_DOORS 8 /* where threads are counted in and out: several, so that they do not share a line */
+#define LDR_CACHE_DOOR_BYTES 128
+
+typedef struct ldr_door {
+    _Atomic int64_t n;
+    char apart[LDR_CACHE_DOOR_BYTES - sizeof(_Atomic int64_t)];
+} ldr_door;
+
 struct ldr_cache {
     ldr_flow flow;
     ldr_shelf_options shelf_options;
     ldr_thread *thread;
     ldr_changes changes;
     atomic_bool chore_runs;
-    _Atomic int32_t *gate;  /* 1: open, in the process that opened it; 0: closed, or a child that must start anew */
+    _Atomic int32_t *gate;  /* 1: open, in the process that opened it; 0: closed, or a child that must start anew; 2: it does */
     uint32_t incarnation;   /* moves when a child started anew: whoever remembers slots must forget them */
     _Atomic int state;      /* enum ldr_cache_state */
-    int32_t pid;
+    _Atomic int32_t pid;    /* of the process whose rooms these are */
+    ldr_door inside[LDR_CACHE_DOORS]; /* threads within a verb of the C interface; their sum counts */
 };
 
 enum ldr_cache_state { LDR_CACHE_OPEN = 0, LDR_CACHE_CLOSED };
@@ -31,7 +40,8 @@ typedef struct ldr_environment {
 } ldr_environment;
 
 int ldr_cache_new(const ldr_options *o, const ldr_environment *env, ldr_cache **out, ldr_err *err);
-/* Begins a call: LDR_OK, or LDR_CLOSED, or LDR_NOMEM in a child that could not start anew. */
+/* Begins a call: LDR_OK, or LDR_CLOSED, or LDR_NOMEM in a child that could not start anew. Any thread; in a child the
+ * first one starts anew and the others wait for it. */
 int ldr_cache_enter(ldr_cache *c, ldr_err *err);
 /* Runs what is due where there is no thread (virtual clock, poll). */
 void ldr_cache_poll(ldr_cache *c);

@@ -54,11 +54,14 @@ static bool is_past(const struct timespec *at)
 static bool run_one(ldr_thread *t)
 {
     ldr_task *task = NULL;
-    if (!ldr_list_empty(&t->tasks)) {
+    int64_t (*chore)(void *ctx) = t->chore;
+    void *ctx = t->chore_ctx;
+    bool due = chore && !t->stopping && is_past(&t->chore_due); /* before tasks: however many, they cannot starve it */
+    if (!due && ldr_list_empty(&t->tasks))
+        return false;
+    if (!due) {
         task = ldr_list_of(t->tasks.next, ldr_task, link);
         ldr_list_drop(&task->link);
-    } else if (!t->chore || t->stopping || !is_past(&t->chore_due)) {
-        return false;
     }
     t->busy = true;
     pthread_mutex_unlock(&t->lock);
@@ -66,10 +69,10 @@ static bool run_one(ldr_thread *t)
     if (task)
         task->run(task);
     else
-        again_us = t->chore(t->chore_ctx);
+        again_us = chore(ctx);
     pthread_mutex_lock(&t->lock);
     t->busy = false;
-    if (!task)
+    if (!task && t->chore == chore && t->chore_ctx == ctx)
         t->chore_due = in_us(again_us);
     return true;
 }

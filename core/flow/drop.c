@@ -67,10 +67,22 @@ void ldr_drop_changed(ldr_flow *f, ldr_slice key, int64_t version)
         ldr_flow_invalidated(f, key, LDR_CAUSE_CHANGE);
 }
 
+/* The bound counts from when the source was asked: touching again and again does not move it. */
+static int64_t latest_soft(ldr_flow *f, ldr_slice key, uint64_t hash)
+{
+    ldr_record r;
+    ldr_buf bytes = LDR_BUF(&f->mem);
+    int64_t now = ldr_clock_now(&f->clock), latest = now; /* not to be read: it only expires */
+    if (f->shelf && ldr_shelf_read(f->shelf, key, hash, now, false, &r, &bytes, NULL))
+        latest = ldr_time_add(r.asked_us, f->bound_hard_us) - r.stale_us;
+    ldr_buf_free(&bytes);
+    return latest;
+}
+
 bool ldr_touch(ldr_flow *f, ldr_slice key, int64_t ttl_us)
 {
     int64_t now = ldr_clock_now(&f->clock);
-    if (ttl_us > f->bound_hard_us)
-        ttl_us = f->bound_hard_us;
-    return f->shelf && ldr_shelf_touch(f->shelf, key, ldr_hash(key, f->seed), now, ldr_time_add(now, ttl_us));
+    uint64_t hash = ldr_hash(key, f->seed);
+    int64_t soft = ldr_time_add(now, ttl_us), latest = f->bound_hard_us == LDR_NEVER ? LDR_NEVER : latest_soft(f, key, hash);
+    return f->shelf && ldr_shelf_touch(f->shelf, key, hash, now, soft < latest ? soft : latest);
 }

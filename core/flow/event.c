@@ -1,8 +1,6 @@
 /* event.c - the bounded queue of events; see event.h. */
 #include "flow/event.h"
 
-#define MAX_QUEUED 10000
-
 static const char *const names[] = {
 #define X(name) #name,
     LDR_EVENTS(X)
@@ -37,9 +35,10 @@ void ldr_events_note(ldr_events *q, ldr_slice key, const ldr_event *what)
         memcpy(e->key_bytes, key.p, key.n);
         e->key = ldr_slice_of(e->key_bytes, key.n);
         pthread_mutex_lock(&q->lock);
-        if (q->n_queued < MAX_QUEUED) {
+        if (q->n_queued < LDR_EVENTS_MOST && q->n_bytes + sizeof *e + key.n <= LDR_EVENTS_MOST_BYTES) {
             ldr_list_push(&q->queue, &e->link);
             q->n_queued++;
+            q->n_bytes += sizeof *e + key.n;
             kept = true;
         }
         pthread_mutex_unlock(&q->lock);
@@ -58,6 +57,7 @@ ldr_event *ldr_events_take(ldr_events *q)
         e = ldr_list_of(q->queue.next, ldr_event, link);
         ldr_list_drop(&e->link);
         q->n_queued--;
+        q->n_bytes -= sizeof *e + e->key.n;
     }
     pthread_mutex_unlock(&q->lock);
     return e;

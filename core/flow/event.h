@@ -1,7 +1,7 @@
 /* event.h - what happened, for handlers: noted by operations on any thread, drained by the owner of the handlers.
  *
- * Only events somebody listens to are noted (one relaxed load otherwise). The queue is bounded: what does not fit is
- * counted as events_dropped, never waited for. */
+ * Only events somebody listens to are noted (one relaxed load otherwise). The queue is bounded in number and bytes: what
+ * does not fit is counted as events_dropped, never waited for. */
 #ifndef LDR_FLOW_EVENT_H
 #define LDR_FLOW_EVENT_H
 
@@ -35,11 +35,14 @@ typedef struct ldr_event {
     char key_bytes[];
 } ldr_event;
 
+#define LDR_EVENTS_MOST 10000
+#define LDR_EVENTS_MOST_BYTES ((size_t)16 << 20)
+
 typedef struct ldr_events {
     _Atomic uint32_t mask; /* bit per kind that is listened to */
     pthread_mutex_t lock;
     ldr_list queue;
-    size_t n_queued;
+    size_t n_queued, n_bytes;
     const ldr_mem *mem;
     ldr_meter *meter;
 } ldr_events;

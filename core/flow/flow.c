@@ -36,7 +36,20 @@ bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, 
 
 int64_t ldr_flow_draw(ldr_flow *f)
 {
-    return (int64_t)atomic_fetch_add_explicit(&f->drawn, 1, memory_order_relaxed) + 1;
+    uint64_t last = atomic_load_explicit(&f->drawn, memory_order_relaxed), next;
+    do
+        next = last < INT64_MAX ? last + 1 : last; /* versions of somebody else's may stand at the very end */
+    while (!atomic_compare_exchange_weak_explicit(&f->drawn, &last, next, memory_order_relaxed, memory_order_relaxed));
+    return (int64_t)next;
+}
+
+void ldr_flow_rise(ldr_flow *f, int64_t version)
+{
+    uint64_t last = atomic_load_explicit(&f->drawn, memory_order_relaxed);
+    while (version > 0 && last < (uint64_t)version &&
+           !atomic_compare_exchange_weak_explicit(&f->drawn, &last, (uint64_t)version, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
 }
 
 static void entry_gone(void *ctx, ldr_slice key, size_t bytes, bool expired)

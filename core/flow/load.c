@@ -58,12 +58,16 @@ static void fill(void *ctx, ldr_flight *flight, enum ldr_leave leave)
 {
     ldr_flow *f = ctx;
     ldr_record *r = flight->record;
-    if (!r)
+    if (!r) {
+        if (flight->answered && leave == LDR_LEAVE_GRANTED && f->shelf)
+            ldr_shelf_erase(f->shelf, flight->item.key, flight->hash);
         return;
+    }
     if (leave != LDR_LEAVE_GRANTED) {
         ldr_flow_refused(f, r->key, leave == LDR_LEAVE_VERSION ? "version" : "lease");
         return;
     }
+    ldr_flow_rise(f, r->version); /* a set that comes later must not look older */
     ldr_flow_keep(f, r, flight->hash);
 }
 
@@ -75,9 +79,16 @@ static bool record_of(load *l, ldr_flight *flight, ldr_record *r, ldr_buf *made)
     *r = (ldr_record){.key = item->key, .kind = LDR_NONE, .version = item->version, .position = item->position,
                       .fingerprint = item->fingerprint, .load_us = flight->load_us};
     flight->soft_us = flight->asked_us;
+    flight->answered = item->state != LDR_FAILED;
     if (item->state == LDR_FAILED)
         return false;
-    if (item->state == LDR_FOUND && ldr_seal(&f->sealing, ldr_buf_slice(&item->out), item->kind, r, made, &item->err)) {
+    int sealed = item->state == LDR_FOUND
+                     ? ldr_seal(&f->sealing, ldr_buf_slice(&item->out), item->kind, r, made, &item->err) : LDR_OK;
+    if (sealed == LDR_NOMEM) { /* the value is there: it is given, and not kept */
+        ldr_err_clear(&item->err);
+        return false;
+    }
+    if (sealed != LDR_OK) {
         item->state = LDR_FAILED;
         return false;
     }
@@ -112,8 +123,11 @@ static void ask(load *l)
         l->flights[i]->asked_us = now;
     ldr_meter_add(f->meter, LDR_M_loads, l->n);
     l->request.deadline_us = ldr_time_add(now, f->source_timeout_us);
-    if (l->op.deadline_us < l->request.deadline_us && !l->has_loader)
-        l->request.deadline_us = l->op.deadline_us;
+    if (l->op.deadline_us >= l->request.deadline_us || l->has_loader)
+        return;
+    l->request.deadline_us = l->op.deadline_us;
+    for (size_t i = 0; i < l->n; i++)
+        l->flights[i]->cut_short = true;
 }
 
 static void answered(load *l)
@@ -184,7 +198,8 @@ ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_lo
     load *l = ldr_mem_zero(&f->mem, 1, sizeof *l + n * (sizeof *l->flights + sizeof *l->items));
     if (!l)
         return NULL;
-    ldr_op_init(&l->op, f, how->owner, how->timeout_us);
+    ldr_op_init(&l->op, f, how->owner, LDR_NEVER);
+    l->op.deadline_us = how->deadline_us;
     l->op.step = load_step;
     l->op.end = load_end;
     l->ttls = how->ttls;
@@ -202,6 +217,15 @@ ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_lo
         for (size_t i = 0; i < n; i++)
             flights[i]->load = &l->op;
     return &l->op;
+}
+
+bool ldr_load_is_for(const ldr_op *op, ldr_slice key)
+{
+    const load *l = (const load *)op;
+    bool is = false;
+    for (size_t i = 0; op->step == load_step && i < l->n && !is; i++)
+        is = l->flights[i] && ldr_slice_eq(l->items[i]->key, key);
+    return is;
 }
 
 bool ldr_load_calls(const ldr_op *op)

@@ -32,7 +32,8 @@ typedef struct ldr_owner {
     ldr_waker waker;
     const void *host; /* identity of the loop or thread; operations of one host never run at the same time */
     bool can_wait;    /* the host has other work that may land a flight while this operation is parked */
-    ldr_op *parent;   /* the load in whose loader this call is made, NULL none */
+    bool is_stack;    /* what else this host has under way waits until this operation has ended: it is its caller's */
+    ldr_op *parent;   /* the operation in whose call this one is made (the load of a loader), NULL none */
 } ldr_owner;
 
 struct ldr_op {
@@ -42,7 +43,8 @@ struct ldr_op {
     ldr_owner owner;
     ldr_list inner;         /* operations made inside this one's call ... */
     ldr_list sibling;       /* ... linked by this */
-    ldr_flight *parked_for; /* the flight it waits for, for the search of rings */
+    ldr_flight **parked;    /* the n_parked flights it waits for, for the search of rings */
+    size_t n_parked;
     int stage;
     int64_t begun_us, deadline_us;
 };
@@ -81,7 +83,7 @@ typedef struct ldr_answer {
 } ldr_answer;
 
 /* What L1 holds of a key within its hard expiry, opened. outcome: what the level says (LDR_MISS: the source must be
- * asked, the entry is for when that fails). Nothing counted. hard_us may be NULL. False: nothing. */
+ * asked, the entry is for when that fails). Nothing counted. hard_us may be NULL. False: nothing (or no memory). */
 typedef struct ldr_hit_buffers {
     ldr_buf bytes, made;
 } ldr_hit_buffers;
@@ -109,13 +111,14 @@ bool ldr_get_led(const ldr_op *op, size_t i); /* this call's own load answered *
 
 typedef struct ldr_loading {
     ldr_ttls ttls;
-    int64_t timeout_us;
+    int64_t deadline_us; /* of the caller who leads */
     bool has_loader;
     const ldr_owner *owner;
 } ldr_loading;
 ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_loading *how); /* NULL: out of memory */
 bool ldr_load_calls(const ldr_op *load);     /* it waits for a function of the embedder now */
 bool ldr_load_uses_call(const ldr_op *load); /* it will want a CALL: no other thread can drive it */
+bool ldr_load_is_for(const ldr_op *op, ldr_slice key); /* op is a load, and of this key among others */
 
 /* ---- put: set and delete, one key or many -------------------------------------------------------------------- */
 

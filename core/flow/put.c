@@ -1,12 +1,13 @@
-/* put.c - set and delete, one key or many. Stages: MARK -> SOURCE -> TTLS -> APPLY -> DONE, or for a write to the tiers
- * alone TIERS -> DONE; a weak write is TIERS, then the same write to the source as work of its own (TAIL).
+/* put.c - set and delete, one key or many. Stages: MARK -> SEND -> SOURCE -> TTLS -> APPLY -> DONE, or for a write to the
+ * tiers alone TIERS -> DONE; a weak write is WEAK -> DONE: the tiers at once, and the same write to the source as work of
+ * its own (its tail, which begins at SEND with marks already set).
  *
  * A marked key is filled by nobody until its mark ends; the mark ends in APPLY, or when the operation is ended in any
- * other stage (then the tiers forget the key, for what became of the write is not known). */
+ * other stage (then the tiers forget the key, for what became of the write is not known). Only what is marked is sent. */
 #include "base/err.h"
 #include "flow/op.h"
 
-enum { UNABLE, TIERS, TAIL, MARK, SOURCE, TTLS, APPLY, DONE };
+enum { UNABLE, TIERS, WEAK, MARK, SEND, SOURCE, TTLS, APPLY, DONE };
 
 typedef struct put_key {
     ldr_item item;
@@ -15,12 +16,14 @@ typedef struct put_key {
     ldr_record record;
     ldr_buf made;
     bool kept_times; /* the record has an expiry: it may be kept */
+    bool written;    /* the source has it: what fails later changes nothing about that */
 } put_key;
 
 typedef struct put {
     ldr_op op;
     ldr_writing writing;
     bool tail; /* the background half of a weak write: owns its bytes, failures are counted only */
+    int64_t asked_us; /* from here on the value counts as seen: age counts from before the source answered */
     ldr_request request;
     ldr_item **items;
     put_key *keys;
@@ -39,6 +42,8 @@ static void told(put *p, put_key *k)
         ldr_flow_error(f, k->item.key, &k->item.err);
         return;
     }
+    if (p->tail) /* told when the tiers had it */
+        return;
     ldr_meter_add(f->meter, LDR_M_writes, 1);
     if (ldr_events_want(&f->events, LDR_EVENT_write))
         ldr_events_note(&f->events, k->item.key, &(ldr_event){.kind = LDR_EVENT_write, .version = k->item.version});
@@ -53,7 +58,7 @@ static bool make_record(put *p, put_key *k, ldr_slice value, int kind)
         k->item.state = LDR_FAILED;
         return false;
     }
-    k->kept_times = ldr_flow_expiry(f, &p->writing.ttls, &k->item, ldr_clock_now(&f->clock), &k->record);
+    k->kept_times = ldr_flow_expiry(f, &p->writing.ttls, &k->item, p->asked_us, &k->record);
     return true;
 }
 
@@ -90,11 +95,15 @@ static bool condition_holds(put *p, put_key *k)
     return false;
 }
 
-static void rise_to(ldr_flow *f, int64_t version)
+/* Fits no tier: an error only where no source is going to have it. */
+static void too_large(put *p, put_key *k)
 {
-    uint64_t seen = atomic_load(&f->drawn);
-    while (seen < (uint64_t)version && !atomic_compare_exchange_weak(&f->drawn, &seen, (uint64_t)version))
-        ;
+    char text[LDR_KEY_TEXT];
+    if (p->op.stage == WEAK)
+        return;
+    k->item.state = LDR_FAILED;
+    ldr_fail(&k->item.err, LDR_TOO_LARGE, "key \"%s\": a value of %zu bytes fits no tier", ldr_key_text(k->item.key, text),
+             k->record.value.n);
 }
 
 static void write_tiers(void *ctx)
@@ -106,8 +115,7 @@ static void write_tiers(void *ctx)
     if (!condition_holds(p, k))
         return;
     k->item.state = LDR_FOUND;
-    if (p->writing.version > 0)
-        rise_to(f, p->writing.version);
+    ldr_flow_rise(f, p->writing.version);
     k->item.version = p->writing.version > 0 ? p->writing.version : ldr_flow_draw(f);
     if (p->writing.verb == LDR_ERASE || !k->kept_times) {
         if (f->shelf)
@@ -115,24 +123,18 @@ static void write_tiers(void *ctx)
         return;
     }
     k->record.version = f->source && f->source->ops->versioned(f->source, k->item.key) ? 0 : k->item.version;
-    if (ldr_flow_keep(f, &k->record, k->hash) == LDR_KEPT_TOO_LARGE) {
-        char text[LDR_KEY_TEXT];
-        k->item.state = LDR_FAILED;
-        ldr_fail(&k->item.err, LDR_TOO_LARGE, "key \"%s\": a value of %zu bytes fits no tier",
-                 ldr_key_text(k->item.key, text), k->record.value.n);
-    }
+    if (ldr_flow_keep(f, &k->record, k->hash) == LDR_KEPT_TOO_LARGE)
+        too_large(p, k);
 }
 
 static void put_tiers(put *p, put_key *k)
 {
     ldr_flow *f = p->op.flow;
-    if (p->writing.verb == LDR_STORE && !make_record(p, k, k->item.value, k->item.value_kind)) {
-        told(p, k);
-        return;
-    }
-    ldr_flights_break(f->flights, k->item.key, k->hash, 0, write_tiers, &(tier_write){p, k});
+    p->asked_us = ldr_clock_now(&f->clock);
+    if (p->writing.verb == LDR_ERASE || make_record(p, k, k->item.value, k->item.value_kind))
+        ldr_flights_break(f->flights, k->item.key, k->hash, 0, write_tiers, &(tier_write){p, k});
     told(p, k);
-    if (p->writing.verb == LDR_ERASE)
+    if (p->writing.verb == LDR_ERASE && k->item.state != LDR_FAILED)
         ldr_flow_invalidated(f, k->item.key, LDR_CAUSE_DELETE);
 }
 
@@ -157,59 +159,79 @@ static void settle_request(put *p)
         if (item->err.code == LDR_OK)
             ldr_fail(&item->err, LDR_LOST, "the source gave no answer for this key");
     }
+    for (size_t i = 0; i < p->writing.n_keys; i++)
+        p->keys[i].written = p->keys[i].item.state != LDR_FAILED;
+}
+
+static bool keeps(const put *p, const put_key *k)
+{
+    return k->item.state != LDR_FAILED && k->kept_times && p->writing.verb == LDR_STORE && p->op.flow->write_plan->write_keeps;
+}
+
+/* Is what the tiers hold no longer what the source has, as far as this write can tell? A conflict says so too: who
+ * reads again must not be given the version that lost. The tail of a weak write has the tiers' value to answer for. */
+static bool outdates(const put *p, const put_key *k)
+{
+    return k->item.state != LDR_FAILED || k->item.err.code == LDR_LOST || k->item.err.code == LDR_CONFLICT || p->tail;
 }
 
 static void keep_or_forget(void *ctx, enum ldr_leave leave)
 {
     tier_write *w = ctx;
+    put *p = w->p;
     put_key *k = w->k;
-    ldr_flow *f = w->p->op.flow;
-    bool keeps = k->item.state != LDR_FAILED && k->kept_times && w->p->writing.verb == LDR_STORE && f->write_plan->write_keeps;
-    if (keeps && leave == LDR_LEAVE_GRANTED) {
+    ldr_flow *f = p->op.flow;
+    if (p->tail && leave != LDR_LEAVE_GRANTED)
+        return; /* the tiers have something later than this write by now, or nothing */
+    if (keeps(p, k) && leave == LDR_LEAVE_GRANTED)
         ldr_flow_keep(f, &k->record, k->hash);
-    } else if (keeps && leave == LDR_LEAVE_VERSION) {
+    else if (keeps(p, k) && leave == LDR_LEAVE_VERSION)
         ldr_flow_refused(f, k->item.key, "version");
-    } else if (k->item.state != LDR_FAILED || k->item.err.code == LDR_LOST) {
-        if (f->shelf)
-            ldr_shelf_erase(f->shelf, k->item.key, k->hash);
-    }
+    else if (outdates(p, k) && f->shelf)
+        ldr_shelf_erase(f->shelf, k->item.key, k->hash);
 }
 
 static void apply(put *p, put_key *k)
 {
     ldr_flow *f = p->op.flow;
-    if (!k->mark.state) { /* out of memory at MARK */
-        told(p, k);
+    if (!k->mark.state) { /* out of memory at MARK, or a tail's key that failed before */
+        if (k->item.err.code != LDR_OK)
+            told(p, k);
         return;
     }
     int64_t version = k->item.state == LDR_FAILED ? 0 : k->item.version;
     if (k->item.state != LDR_FAILED && version == 0)
         k->item.version = ldr_flow_draw(f);
+    ldr_flow_rise(f, version);
     k->record.version = k->item.version;
     k->record.position = k->item.position;
     k->record.fingerprint = k->item.fingerprint;
     ldr_mark_end(f->flights, &k->mark, version, keep_or_forget, &(tier_write){p, k});
     told(p, k);
-    if (k->item.state != LDR_FAILED)
+    if (k->item.state != LDR_FAILED && !keeps(p, k) && !p->tail)
         ldr_flow_invalidated(f, k->item.key, p->writing.verb == LDR_ERASE ? LDR_CAUSE_DELETE : LDR_CAUSE_WRITE);
+}
+
+/* The write stands in the source, though no tier can keep it. */
+static void unkept(put *p, put_key *k)
+{
+    ldr_flow_error(p->op.flow, k->item.key, &k->item.err);
+    ldr_err_clear(&k->item.err);
+    k->item.state = LDR_FOUND;
+    k->kept_times = false;
 }
 
 /* What the tiers get is the row as the source now has it, else the value as it was given. */
 static void prepare(put *p, put_key *k)
 {
-    if (k->item.state == LDR_FAILED || p->writing.verb == LDR_ERASE || !p->op.flow->write_plan->write_keeps)
-        return;
     bool row = k->item.kind != LDR_NONE && k->item.out.n > 0;
-    ldr_err unkept; /* the source has the write: it stands, though no tier can keep it */
-    int state = k->item.state;
-    ldr_err err = k->item.err;
-    if (!make_record(p, k, row ? ldr_buf_slice(&k->item.out) : k->item.value, row ? k->item.kind : k->item.value_kind)) {
-        unkept = k->item.err;
-        ldr_flow_error(p->op.flow, k->item.key, &unkept);
-        k->item.state = state;
-        k->item.err = err;
-        k->kept_times = false;
-    }
+    bool ttl_failed = k->written && k->item.state == LDR_FAILED;
+    if (ttl_failed)
+        unkept(p, k);
+    if (!k->written || ttl_failed || p->writing.verb == LDR_ERASE || !p->op.flow->write_plan->write_keeps)
+        return;
+    if (!make_record(p, k, row ? ldr_buf_slice(&k->item.out) : k->item.value, row ? k->item.kind : k->item.value_kind))
+        unkept(p, k);
 }
 
 static void each(put *p, void (*what)(put *p, put_key *k))
@@ -234,6 +256,51 @@ static ldr_want want(put *p, int kind, int verb)
     return (ldr_want){.kind = kind, .deadline_us = p->op.deadline_us, .request = &p->request};
 }
 
+/* The request goes to the source with the keys that are marked. */
+static ldr_want ask_source(put *p)
+{
+    ldr_flow *f = p->op.flow;
+    p->request.n_items = 0;
+    for (size_t i = 0; i < p->writing.n_keys; i++)
+        if (p->keys[i].mark.state)
+            p->items[p->request.n_items++] = &p->keys[i].item;
+    p->request.deadline_us = p->op.deadline_us;
+    p->asked_us = ldr_clock_now(&f->clock);
+    return want(p, f->source->ops->run ? LDR_WANT_JOB : LDR_WANT_CALL, p->writing.verb);
+}
+
+static void fail_oom(put *p, put_key *k)
+{
+    k->item.state = LDR_FAILED;
+    ldr_fail_oom(&k->item.err);
+    told(p, k);
+}
+
+/* The tail is made first, so that there is nothing to take back; its marks last, so that they see no later write. */
+static ldr_want write_weakly(put *p)
+{
+    put *tail = (put *)begin_tail(p);
+    each(p, tail ? put_tiers : fail_oom);
+    size_t n = 0;
+    for (size_t i = 0; tail && i < p->writing.n_keys; i++) {
+        put_key *k = &tail->keys[i];
+        if (p->keys[i].item.state == LDR_FAILED)
+            k->item.state = LDR_FAILED;
+        else
+            mark(tail, k);
+        if (k->item.err.code != LDR_OK) { /* no memory for the mark: the source will not have it */
+            ldr_drop(p->op.flow, k->item.key, LDR_CAUSE_WRITE);
+            told(tail, k);
+            ldr_err_clear(&k->item.err);
+        }
+        n += k->mark.state != NULL;
+    }
+    if (n > 0)
+        return (ldr_want){.kind = LDR_WANT_SPAWN, .op = &tail->op, .background = true};
+    ldr_op_end(tail ? &tail->op : NULL);
+    return (ldr_want){.kind = LDR_WANT_DONE};
+}
+
 static ldr_want put_step(ldr_op *op)
 {
     put *p = (put *)op;
@@ -247,24 +314,25 @@ static ldr_want put_step(ldr_op *op)
         each(p, put_tiers);
         op->stage = DONE;
         break;
-    case TAIL: {
-        each(p, put_tiers);
+    case WEAK: {
+        ldr_want tail = write_weakly(p);
         op->stage = DONE;
-        ldr_op *tail = begin_tail(p);
-        if (tail)
-            return (ldr_want){.kind = LDR_WANT_SPAWN, .op = tail, .background = true};
-        ldr_meter_add(f->meter, LDR_M_weak_failures, p->writing.n_keys);
-        break;
+        return tail;
     }
     case MARK:
         each(p, mark);
+        /* fall through */
+    case SEND: {
+        ldr_want asked = ask_source(p);
         op->stage = SOURCE;
-        p->request.deadline_us = op->deadline_us;
-        return want(p, f->source->ops->run ? LDR_WANT_JOB : LDR_WANT_CALL, p->writing.verb);
+        if (p->request.n_items > 0)
+            return asked;
+    }
+        /* fall through */
     case SOURCE:
         settle_request(p);
         op->stage = TTLS;
-        if (f->asks_ttl && p->writing.verb == LDR_STORE && f->write_plan->write_keeps)
+        if (f->asks_ttl && p->writing.verb == LDR_STORE && f->write_plan->write_keeps && p->request.n_items > 0)
             return want(p, LDR_WANT_CALL, LDR_TTL);
         /* fall through */
     case TTLS:
@@ -295,13 +363,13 @@ static void put_end(ldr_op *op)
     ldr_mem_free(&mem, p);
 }
 
-static int first_stage(ldr_flow *f, const ldr_writing *w, bool tail)
+static int first_stage(ldr_flow *f, const ldr_writing *w)
 {
     if (!ldr_put_needs_source(f, w->verb))
         return TIERS;
     if (!source_can(f, w->verb))
         return UNABLE;
-    return w->level == LDR_WEAK && w->if_version == LDR_ANY && !tail ? TAIL : MARK;
+    return w->level == LDR_WEAK && w->if_version == LDR_ANY ? WEAK : MARK;
 }
 
 static put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, size_t extra)
@@ -360,7 +428,7 @@ ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner)
     put *p = put_new(f, w, owner, 0);
     if (!p)
         return NULL;
-    p->op.stage = first_stage(f, w, false);
+    p->op.stage = first_stage(f, w);
     return &p->op;
 }
 
@@ -375,7 +443,7 @@ static ldr_op *begin_tail(put *p)
     if (!t)
         return NULL;
     t->tail = true;
-    t->op.stage = MARK;
+    t->op.stage = SEND;
     char *to = (char *)(t->items + t->writing.n_keys);
     for (size_t i = 0; i < t->writing.n_keys; i++) {
         ldr_slice *both[] = {&t->keys[i].item.key, &t->keys[i].item.value};

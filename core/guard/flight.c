@@ -9,7 +9,9 @@
 struct ldr_keystate {
     ldr_keystate *chain;
     ldr_flight *listed; /* the load that callers may join, NULL none */
+    ldr_list flights;   /* all that are held, listed or not */
     uint64_t hash, gen, news;
+    uint64_t breaks;    /* invalidations of no known version */
     int64_t newest;     /* the highest version known while something was under way */
     uint32_t refs, marks;
     size_t n_key;
@@ -71,6 +73,7 @@ static ldr_keystate *state_of(ldr_flights *f, stripe *s, ldr_slice key, uint64_t
     if (!k)
         return NULL;
     *k = (ldr_keystate){.hash = hash, .n_key = key.n};
+    ldr_list_init(&k->flights);
     memcpy(k->key, key.p, key.n);
     *at = k;
     s->n_states++;
@@ -144,6 +147,7 @@ static ldr_flight *flight_new(ldr_flights *f, ldr_keystate *k, const ldr_flight_
     flight->item.ttl_us = flight->item.stale_ttl_us = LDR_UNSET;
     flight->item.out.mem = &f->mem;
     k->refs++;
+    ldr_list_push(&k->flights, &flight->link);
     if (ask->join)
         k->listed = flight;
     return flight;
@@ -156,17 +160,21 @@ static enum ldr_flight_role begin_locked(ldr_flights *f, stripe *s, const ldr_fl
         return LDR_FLIGHT_NOMEM;
     if (k->listed && ask->now_us - k->listed->began_us > ask->lease_us) { /* its lease ran out: fenced off */
         k->listed = NULL;
+#ifndef LDR_BUG_LEASE_UNFENCED
         k->gen++;
+#endif
     }
     if (ask->join && k->listed) {
         *out = k->listed;
         k->listed->refs++;
         return LDR_FLIGHT_JOINED;
     }
+#ifndef LDR_BUG_NO_SECOND_LOOK
     if (ask->held && ask->held(ask->ctx)) {
         release_unused(f, s, k);
         return LDR_FLIGHT_HELD;
     }
+#endif
     *out = flight_new(f, k, ask);
     if (*out)
         return LDR_FLIGHT_LED;
@@ -208,11 +216,24 @@ static enum ldr_leave leave_to_fill(const ldr_flight *flight)
 #ifdef LDR_BUG_FILL_ANYWAY
     return LDR_LEAVE_GRANTED;
 #endif
-    if (!flight->may_fill || k->marks > 0 || k->gen != flight->gen)
+    bool marked = k->marks > 0;
+#ifdef LDR_BUG_MARK_IGNORED
+    marked = false;
+#endif
+    if (!flight->may_fill || marked || k->gen != flight->gen)
         return LDR_LEAVE_LEASE;
     if (flight->item.version > 0)
         return flight->item.version >= k->newest ? LDR_LEAVE_GRANTED : LDR_LEAVE_VERSION;
+#ifdef LDR_BUG_NEGATIVE_FILL
+    return LDR_LEAVE_GRANTED;
+#endif
     return k->news == flight->news ? LDR_LEAVE_GRANTED : LDR_LEAVE_LEASE;
+}
+
+static void wake(const ldr_waiter *w)
+{
+    if (w->waker.wake)
+        w->waker.wake(w->waker.ctx, w->waker.id);
 }
 
 static void wake_all(ldr_flight *flight)
@@ -220,8 +241,7 @@ static void wake_all(ldr_flight *flight)
     while (!ldr_list_empty(&flight->waiters)) {
         ldr_waiter *w = ldr_list_of(flight->waiters.next, ldr_waiter, link);
         ldr_list_drop(&w->link);
-        if (w->waker.wake)
-            w->waker.wake(w->waker.ctx, w->waker.id);
+        wake(w);
     }
 }
 
@@ -250,6 +270,7 @@ void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter)
     if (--flight->refs == 0) {
         if (k->listed == flight)
             k->listed = NULL;
+        ldr_list_drop(&flight->link);
         ldr_buf_free(&flight->item.out);
         ldr_mem_free(&f->mem, flight);
         release(f, s, k);
@@ -266,7 +287,7 @@ bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out)
         k->refs++;
         k->marks++;
         k->listed = NULL;
-        *out = (ldr_mark){.state = k, .gen = ++k->gen};
+        *out = (ldr_mark){.state = k, .gen = ++k->gen, .breaks = k->breaks};
     }
     pthread_mutex_unlock(&s->lock);
     return k != NULL;
@@ -274,8 +295,13 @@ bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out)
 
 static enum ldr_leave leave_to_keep(const ldr_keystate *k, const ldr_mark *mark, int64_t version)
 {
+#ifdef LDR_BUG_LAST_WRITER
+    return LDR_LEAVE_GRANTED;
+#endif
+    if (version > 0 && version < k->newest)
+        return LDR_LEAVE_VERSION;
     if (version > 0)
-        return version >= k->newest ? LDR_LEAVE_GRANTED : LDR_LEAVE_VERSION;
+        return k->breaks == mark->breaks ? LDR_LEAVE_GRANTED : LDR_LEAVE_LEASE;
     return k->gen == mark->gen && k->marks == 0 ? LDR_LEAVE_GRANTED : LDR_LEAVE_LEASE;
 }
 
@@ -297,20 +323,38 @@ void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)
     mark->state = NULL;
 }
 
+static void unlist(ldr_keystate *k)
+{
+#ifndef LDR_BUG_JOIN_BROKEN
+    k->listed = NULL;
+#endif
+}
+
+static void break_state(ldr_keystate *k)
+{
+    unlist(k);
+    k->gen++;
+    k->breaks++;
+}
+
+static void break_for_version(ldr_keystate *k, int64_t version)
+{
+    unlist(k);
+    k->news++;
+    if (version > k->newest)
+        k->newest = version;
+}
+
 void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t version, void (*apply)(void *ctx),
                        void *ctx)
 {
     stripe *s = stripe_of(f, hash);
     pthread_mutex_lock(&s->lock);
     ldr_keystate *k = *place_of(s, key, hash);
-    if (k) {
-        k->listed = NULL;
-        k->news++;
-        if (version > k->newest)
-            k->newest = version;
-        if (version <= 0)
-            k->gen++;
-    }
+    if (k && version > 0)
+        break_for_version(k, version);
+    else if (k)
+        break_state(k);
     if (apply)
         apply(ctx);
     pthread_mutex_unlock(&s->lock);
@@ -328,12 +372,6 @@ static void each_state(ldr_flights *f, void (*what)(ldr_keystate *k))
     }
 }
 
-static void break_state(ldr_keystate *k)
-{
-    k->listed = NULL;
-    k->gen++;
-}
-
 void ldr_flights_break_all(ldr_flights *f)
 {
     each_state(f, break_state);
@@ -341,11 +379,10 @@ void ldr_flights_break_all(ldr_flights *f)
 
 static void wake_state(ldr_keystate *k)
 {
-    ldr_list *waiters = k->listed ? &k->listed->waiters : NULL;
-    for (ldr_list *at = waiters ? waiters->next : NULL; at != waiters; at = at->next) {
-        const ldr_waiter *w = ldr_list_of(at, ldr_waiter, link);
-        if (w->waker.wake)
-            w->waker.wake(w->waker.ctx, w->waker.id);
+    for (const ldr_list *of = k->flights.next; of != &k->flights; of = of->next) {
+        const ldr_list *waiters = &ldr_list_of(of, ldr_flight, link)->waiters;
+        for (const ldr_list *at = waiters->next; at != waiters; at = at->next)
+            wake(ldr_list_of(at, ldr_waiter, link));
     }
 }
 

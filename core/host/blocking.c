@@ -8,8 +8,11 @@
 #include <pthread.h>
 #include <time.h>
 
+#define NAP_NS 100000
+
 struct ldr_call {
     ldr_item *item;
+    int verb;
 };
 
 typedef struct sleeper {
@@ -88,8 +91,10 @@ int64_t ldr_call_if_version(const ldr_call *call)
 int ldr_call_answer(ldr_call *call, const void *data, size_t size, int kind, int64_t version)
 {
     ldr_item *item = call->item;
+    if ((kind != LDR_STRING && kind != LDR_MSGPACK && kind != LDR_NONE) || version < 0)
+        return LDR_INVALID;
     ldr_buf_clear(&item->out);
-    ldr_buf_add(&item->out, data, size);
+    ldr_buf_add(&item->out, data, kind == LDR_NONE ? 0 : size);
     if (item->out.oom)
         return LDR_NOMEM;
     item->state = kind == LDR_NONE ? LDR_GONE : LDR_FOUND;
@@ -107,14 +112,16 @@ void ldr_call_ttl(ldr_call *call, int64_t ttl_us, int64_t stale_ttl_us)
 void ldr_call_fail(ldr_call *call, const char *message)
 {
     call->item->state = LDR_FAILED;
-    ldr_fail(&call->item->err, LDR_LOADER, "%s", message);
+    ldr_fail(&call->item->err, call->verb == LDR_LOAD ? LDR_LOADER : LDR_SOURCE, "%s", message);
 }
 
 static void call_item(ldr_load_fn fn, void *arg, ldr_item *item, int verb)
 {
     char text[LDR_KEY_TEXT];
-    ldr_call call = {.item = item};
+    ldr_call call = {.item = item, .verb = verb};
     int code = fn ? fn(arg, &call) : LDR_UNSUPPORTED;
+    if (code < LDR_OK || code >= LDR_N_CODES)
+        code = LDR_LOADER;
     if (item->state == LDR_FAILED)
         return;
     if (code != LDR_OK) {
@@ -167,31 +174,88 @@ static void drive(const stepping *s, ldr_op *op)
     }
 }
 
-/* Every caller is a host of its own: it can wait, for other threads go on. */
+/* Every thread is a host: it can wait, for other threads go on, but not for what it began itself further up its stack,
+ * in whose callback it is. */
 static ldr_owner owner_of(sleeper *s)
 {
-    return (ldr_owner){.waker = {.wake = wake, .ctx = s}, .host = s, .can_wait = true};
+    return (ldr_owner){.waker = {.wake = wake, .ctx = s}, .host = (const void *)(uintptr_t)pthread_self(), .can_wait = true,
+                       .is_stack = true};
 }
 
-static int enter(ldr_cache *cache, ldr_slice key, ldr_err *err)
+static _Atomic int64_t *door_of(ldr_cache *c)
 {
-    int code = ldr_cache_enter(cache, err);
-    return code == LDR_OK ? ldr_cache_check_key(key, err) : code;
+    uint64_t id = (uint64_t)(uintptr_t)pthread_self();
+    return &c->inside[(id * 0x9E3779B97F4A7C15u >> 60) % LDR_CACHE_DOORS].n;
+}
+
+/* Whoever got in goes out by leave(), and touches the cache no more. */
+static int enter(ldr_cache *c, ldr_err *err)
+{
+    atomic_fetch_add(door_of(c), 1);
+    int code = ldr_cache_enter(c, err);
+    if (code != LDR_OK)
+        atomic_fetch_sub(door_of(c), 1);
+    return code;
+}
+
+static int enter_with(ldr_cache *c, ldr_slice key, ldr_err *err)
+{
+    int code = ldr_cache_check_key(key, err);
+    return code == LDR_OK ? enter(c, err) : code;
+}
+
+static void leave(ldr_cache *c)
+{
+    atomic_fetch_sub(door_of(c), 1);
+}
+
+static bool is_empty(ldr_cache *c)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < LDR_CACHE_DOORS; i++)
+        n += atomic_load(&c->inside[i].n);
+    return n == 0;
 }
 
 /* ---- verbs ------------------------------------------------------------------------------------------------ */
 
+/* Options of a program that was built against an older header: what it does not know is 0. */
+static int options_of(void *own, size_t own_size, const void *given, ldr_err *err)
+{
+    size_t size = own_size;
+    if (given)
+        memcpy(&size, given, sizeof size); /* the first field of each */
+    if (size < sizeof size || size > own_size)
+        return ldr_fail(err, LDR_INVALID, "options.size is %zu, wanted the sizeof of the struct, %zu", size, own_size);
+    memset(own, 0, own_size);
+    if (given)
+        memcpy(own, given, size);
+    return LDR_OK;
+}
+
 int ldr_open(const ldr_options *options, ldr_cache **out, ldr_err *err)
 {
-    return ldr_cache_new(options, NULL, out, err);
+    ldr_options o;
+    *out = NULL;
+    int code = options_of(&o, sizeof o, options, err);
+    if (code != LDR_OK)
+        return code;
+    o.size = sizeof o;
+    return ldr_cache_new(&o, NULL, out, err);
 }
 
 void ldr_close(ldr_cache *cache, int64_t timeout_us)
 {
     if (!cache)
         return;
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    int64_t until = ldr_time_add(ldr_clock_now(&clock), timeout_us);
     ldr_cache_shut(cache, timeout_us);
-    ldr_cache_free(cache);
+    while (!is_empty(cache) && ldr_clock_now(&clock) < until)
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+    if (is_empty(cache)) /* else somebody is still inside, beyond the time that was given: their memory stays theirs */
+        ldr_cache_free(cache);
 }
 
 void ldr_value_free(ldr_cache *cache, ldr_value *value)
@@ -257,22 +321,24 @@ static int get_by_operation(ldr_cache *c, ldr_slice key, const ldr_get_options *
 int ldr_get(ldr_cache *cache, const void *key, size_t key_size, const ldr_get_options *options, ldr_value *value,
             ldr_err *err)
 {
-    static const ldr_get_options none = {.size = sizeof none};
-    const ldr_get_options *o = options ? options : &none;
+    ldr_get_options o;
     ldr_slice k = ldr_slice_of(key, key_size);
     ldr_flow *f = &cache->flow;
     *value = (ldr_value){.kind = LDR_NONE};
-    int code = enter(cache, k, err);
+    int code = options_of(&o, sizeof o, options, err);
+    if (code == LDR_OK)
+        code = enter_with(cache, k, err);
     if (code != LDR_OK)
         return code;
     ldr_hit_buffers b = {LDR_BUF(&f->mem), LDR_BUF(&f->mem)};
     ldr_answer hit;
-    if (o->refresh || !ldr_flow_hit(f, k, ldr_hash(k, f->seed), f->level, &b, &hit))
-        code = get_by_operation(cache, k, o, value, err);
+    if (o.refresh || !ldr_flow_hit(f, k, ldr_hash(k, f->seed), f->level, &b, &hit))
+        code = get_by_operation(cache, k, &o, value, err);
     else if (give(cache, &hit, b.made.n ? &b.made : &b.bytes, value) != LDR_OK)
         code = ldr_fail_oom(err);
     ldr_buf_free(&b.bytes);
     ldr_buf_free(&b.made);
+    leave(cache);
     return code;
 }
 
@@ -280,7 +346,7 @@ int ldr_peek(ldr_cache *cache, const void *key, size_t key_size, ldr_value *valu
 {
     ldr_slice k = ldr_slice_of(key, key_size);
     *value = (ldr_value){.kind = LDR_NONE};
-    int code = enter(cache, k, err);
+    int code = enter_with(cache, k, err);
     if (code != LDR_OK)
         return code;
     ldr_hit_buffers b = {LDR_BUF(&cache->flow.mem), LDR_BUF(&cache->flow.mem)};
@@ -289,13 +355,14 @@ int ldr_peek(ldr_cache *cache, const void *key, size_t key_size, ldr_value *valu
         code = ldr_fail_oom(err);
     ldr_buf_free(&b.bytes);
     ldr_buf_free(&b.made);
+    leave(cache);
     return code;
 }
 
 static int put(ldr_cache *c, const ldr_writing *w, int64_t *version, ldr_err *err)
 {
     int64_t ignored;
-    int code = enter(c, w->keys[0], err);
+    int code = enter_with(c, w->keys[0], err);
     if (code != LDR_OK)
         return code;
     sleeper sleeper;
@@ -312,21 +379,26 @@ static int put(ldr_cache *c, const ldr_writing *w, int64_t *version, ldr_err *er
         ldr_op_end(op);
     }
     sleeper_fini(&sleeper);
+    leave(c);
     return code;
 }
 
 int ldr_set(ldr_cache *cache, const void *key, size_t key_size, const void *data, size_t size,
             const ldr_set_options *options, int64_t *version, ldr_err *err)
 {
-    static const ldr_set_options none = {.size = sizeof none};
-    const ldr_set_options *o = options ? options : &none;
+    ldr_set_options o;
     ldr_slice k = ldr_slice_of(key, key_size), v = ldr_slice_of(data, size);
-    if (o->kind != LDR_STRING && o->kind != LDR_MSGPACK)
-        return ldr_fail(err, LDR_INVALID, "kind %d cannot be set", o->kind);
-    ldr_writing w = {.verb = LDR_STORE, .keys = &k, .values = &v, .kinds = &o->kind, .n_keys = 1,
-                     .level = cache->flow.level, .version = o->version,
-                     .if_version = o->if_version ? o->if_version : LDR_ANY, .timeout_us = said(o->timeout_us),
-                     .ttls = {said(o->ttl_us), said(o->stale_ttl_us), LDR_UNSET}};
+    int code = options_of(&o, sizeof o, options, err);
+    if (code != LDR_OK)
+        return code;
+    if (o.kind != LDR_STRING && o.kind != LDR_MSGPACK)
+        return ldr_fail(err, LDR_INVALID, "kind %d cannot be set", o.kind);
+    if (o.version < 0 || o.if_version < LDR_MUST_BE_ABSENT)
+        return ldr_fail(err, LDR_INVALID, "a version is below 0");
+    ldr_writing w = {.verb = LDR_STORE, .keys = &k, .values = &v, .kinds = &o.kind, .n_keys = 1,
+                     .level = cache->flow.level, .version = o.version,
+                     .if_version = o.if_version ? o.if_version : LDR_ANY, .timeout_us = said(o.timeout_us),
+                     .ttls = {said(o.ttl_us), said(o.stale_ttl_us), LDR_UNSET}};
     return put(cache, &w, version, err);
 }
 
@@ -341,22 +413,28 @@ int ldr_delete(ldr_cache *cache, const void *key, size_t key_size, ldr_err *err)
 int ldr_invalidate(ldr_cache *cache, const void *key, size_t key_size, ldr_err *err)
 {
     ldr_slice k = ldr_slice_of(key, key_size);
-    int code = enter(cache, k, err);
-    if (code == LDR_OK)
-        ldr_drop(&cache->flow, k, LDR_CAUSE_INVALIDATE);
-    return code;
+    int code = enter_with(cache, k, err);
+    if (code != LDR_OK)
+        return code;
+    ldr_drop(&cache->flow, k, LDR_CAUSE_INVALIDATE);
+    leave(cache);
+    return LDR_OK;
 }
 
 void ldr_stats(ldr_cache *cache, ldr_stats_snapshot *out)
 {
     const ldr_meter *m = cache->flow.meter;
-    ldr_shelf *shelf = cache->flow.shelf;
-    *out = (ldr_stats_snapshot){.size = sizeof *out};
-#define SUM(name) out->name = ldr_meter_sum(m, LDR_M_##name)
+    ldr_stats_snapshot s = {.size = out->size < sizeof s ? out->size : sizeof s};
+#define SUM(name) s.name = ldr_meter_sum(m, LDR_M_##name)
     SUM(hits_l1), SUM(hits_l2), SUM(misses), SUM(loads), SUM(joined), SUM(stale);
     SUM(absent), SUM(refused), SUM(errors), SUM(evictions);
 #undef SUM
-    out->hits = out->hits_l1 + out->hits_l2;
-    out->entries = shelf ? ldr_shelf_entries(shelf) : 0;
-    out->bytes = shelf ? ldr_shelf_bytes(shelf) : 0;
+    s.hits = s.hits_l1 + s.hits_l2;
+    if (enter(cache, NULL) == LDR_OK) {
+        ldr_shelf *shelf = cache->flow.shelf;
+        s.entries = shelf ? ldr_shelf_entries(shelf) : 0;
+        s.bytes = shelf ? ldr_shelf_bytes(shelf) : 0;
+        leave(cache);
+    }
+    memcpy(out, &s, s.size);
 }

@@ -77,7 +77,7 @@ enum ldr_outcome {
 
 enum ldr_level { LDR_EVENTUAL = 0, LDR_WEAK = 1 }; /* 0 in options: the cache's own */
 
-/* A value that ldr_get gave. Belongs to the caller until ldr_value_free. */
+/* A value that ldr_get gave. Belongs to the caller until ldr_value_free, which must come before ldr_close. */
 typedef struct ldr_value {
     const char *data;
     size_t size;
@@ -95,7 +95,8 @@ LDR_API void ldr_value_free(ldr_cache *cache, ldr_value *value);
 /* ---- functions source and per-call loaders --------------------------------------------------------------- */
 
 /* What a callback is asked, and where it puts its answer. Bytes in `key` and `value` are borrowed for the
- * call. The callback runs on the thread that steps the operation and may use other keys of the cache. */
+ * call. The callback runs on the thread that steps the operation and may use the cache; asking for the very key that it
+ * loads, or for one whose load waits for it, is LDR_REJECTED. */
 typedef struct ldr_call ldr_call;
 typedef int (*ldr_load_fn)(void *arg, ldr_call *call); /* 0, or an enum ldr_code */
 
@@ -103,9 +104,12 @@ typedef int (*ldr_load_fn)(void *arg, ldr_call *call); /* 0, or an enum ldr_code
 LDR_API const char *ldr_call_key(const ldr_call *call, size_t *size);
 LDR_API const char *ldr_call_value(const ldr_call *call, size_t *size, int *kind); /* store only */
 LDR_API int64_t ldr_call_if_version(const ldr_call *call); /* store, delete: LDR_ANY, LDR_MUST_BE_ABSENT or a version */
-/* Answers: copies `size` bytes. kind LDR_NONE says "absent". version 0: none. LDR_OK or LDR_NOMEM. */
+/* Answers: copies `size` bytes. kind LDR_NONE says "absent". version 0: none. LDR_OK, LDR_NOMEM, or LDR_INVALID for a
+ * kind that is none of LDR_STRING, LDR_MSGPACK and LDR_NONE or a version below 0. */
 LDR_API int ldr_call_answer(ldr_call *call, const void *data, size_t size, int kind, int64_t version);
+/* Replaces the cache's: 0 as ttl: given, not kept; INT64_MAX: for ever. */
 LDR_API void ldr_call_ttl(ldr_call *call, int64_t ttl_us, int64_t stale_ttl_us);
+/* Why it failed; for a load LDR_LOADER, for a store or delete LDR_SOURCE: certainly no effect. */
 LDR_API void ldr_call_fail(ldr_call *call, const char *message);
 
 #define LDR_ANY (-1)            /* if_version: no condition */
@@ -169,7 +173,8 @@ typedef struct ldr_options {
 /* Opens a cache. Touches no server; a SQLite file that is missing is not made: LDR_UNAVAILABLE.
  * Errors: LDR_INVALID (an option), LDR_UNAVAILABLE, LDR_UNSUPPORTED, LDR_NOMEM. err may be NULL. */
 LDR_API int ldr_open(const ldr_options *options, ldr_cache **out, ldr_err *err);
-/* Stops and frees. Waits for running work at most timeout_us. NULL is fine. */
+/* Stops and frees: callers that wait for a load get LDR_CLOSED. Waits at most timeout_us for threads that are still
+ * inside a verb; what those use is not freed when they take longer. No verb may begin later. NULL is fine. */
 LDR_API void ldr_close(ldr_cache *cache, int64_t timeout_us);
 
 /* ---- verbs: each is an operation stepped to its end on the calling thread, by blocking ------------------- */

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <string.h>
 
+#define LINE_WORDS 8 /* of a cache line; two stripes are at least one apart, wherever the allocator put them */
+
 typedef struct stripe {
-    _Alignas(64) _Atomic uint64_t n[LDR_N_METRICS];
+    _Atomic uint64_t n[LDR_N_METRICS + LINE_WORDS];
 } stripe;
 
 struct ldr_meter {

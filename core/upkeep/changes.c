@@ -34,7 +34,10 @@ int64_t ldr_changes_look(void *ctx)
 {
     ldr_changes *c = ctx;
     ldr_err err;
+    bool anew = c->mark == LDR_UNSET; /* a child that could not ask at once: what came before is not told any more */
     bool failed = ask(c, &err) != LDR_OK;
+    if (anew && !failed)
+        ldr_drop_all(c->flow, LDR_CAUSE_GAP);
     if (failed && !c->failing)
         ldr_flow_error(c->flow, ldr_slice_str(""), &err);
     c->failing = failed;

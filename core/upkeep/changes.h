@@ -8,7 +8,7 @@ typedef struct ldr_changes {
     ldr_flow *flow;
     int64_t interval_us; /* 0: off */
     int64_t mark;        /* the last change seen; LDR_UNSET: none yet */
-    bool failing;        /* the last look failed: told once, and what is cached is dropped when it works again */
+    bool failing;        /* the last look failed: told once. Nothing is lost: the next one goes on from the mark */
 } ldr_changes;
 
 /* Notes where the change table stands, before anything is cached. LDR_OK or the source's error. */
