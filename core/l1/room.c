@@ -178,7 +178,7 @@ bool ldr_turn_page(ldr_turn *t, ldr_pages *pages, uint32_t units, bool hard)
     if (!page)
         return false;
     ldr_store32(ldr_pages_dir(t->base, pages) + pages->n, page);
-    pages->n++;
+    ldr_store32(&pages->n, pages->n + 1);
     return true;
 }
 

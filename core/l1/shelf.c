@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #define LEAST_BYTES ((size_t)64 << 10)
-#define LEAST_SHARD_BYTES ((size_t)4 << 20) /* where the number of shards is ours to choose */
+#define LEAST_SHARD_BYTES ((size_t)32 << 10)
+#define GOOD_SHARD_BYTES ((size_t)4 << 20) /* where the number of shards is ours to choose */
 #define MOST_SHARDS 1024u
 
 struct ldr_shelf {
@@ -39,7 +40,7 @@ static uint32_t shards_by_processors(const ldr_shelf_options *o)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t n = 1;
-    while ((long)n < 4 * processors && n < MOST_SHARDS && o->bytes / (2 * (size_t)n) >= LEAST_SHARD_BYTES &&
+    while ((long)n < 4 * processors && n < MOST_SHARDS && o->bytes / (2 * (size_t)n) >= GOOD_SHARD_BYTES &&
            (o->entries == 0 || o->entries / (2 * n) >= 1024))
         n *= 2;
     return n;
@@ -66,6 +67,8 @@ static int map(ldr_shelf *s, const ldr_shelf_options *o, ldr_err *err)
     s->shard_shift = 64 - (uint32_t)__builtin_ctz(s->n_shards);
     s->shard_bytes = o->bytes / s->n_shards & ~(size_t)63;
     s->mapped_bytes = s->shard_bytes * s->n_shards;
+    if (s->shard_bytes < LEAST_SHARD_BYTES)
+        return ldr_fail(err, LDR_INVALID, "shelf: %zu bytes are too few for %u shards", o->bytes, s->n_shards);
     if (s->shard_bytes / LDR_UNIT > LDR_ARENA_MOST_UNITS)
         return ldr_fail(err, LDR_INVALID, "shelf: a shard holds less than 8 GiB: %u shards are too few", s->n_shards);
     void *p = mmap(NULL, s->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
