@@ -206,8 +206,9 @@ describe("larder demo", function()
             run.over_time[i] = i / 60
         end
         local report = { requests = 1e6, distinct = 1e5, products = 1e6, trace = "trace.txt",
-            runs = { run, run, run, run, run }, seed = 1, entries = 5000, lua = "LuaJIT 2.1.0-beta3", checked = 5e6, violations = 15,
-            first_violation = ("x"):rep(200), bound_seconds = 0.5, interval_seconds = 0.1, slack_seconds = 0.4 }
+            runs = { run, run, run, run, run }, seed = 1, entries = 5000, lua = "LuaJIT 2.1.0-beta3", checked = 5e6,
+            violations = 15, first_violation = ("x"):rep(200), bound_seconds = 0.5, interval_seconds = 0.1,
+            slack_seconds = 0.4 }
         local lines = screen.lines(report, { colour = false, blocks = false })
         assert.is_true(#lines <= 24)
         for _, line in ipairs(lines) do
