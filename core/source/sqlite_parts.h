@@ -104,9 +104,9 @@ struct ldr_sqlite {
     bool has_changes;
     _Atomic int64_t epoch;
     _Atomic int64_t *fingerprints; /* one a model; 0: not seen yet */
-    pthread_mutex_t lock;          /* of the four below */
+    pthread_mutex_t lock;          /* of the five below */
     pthread_cond_t given;
-    ldr_sqlite_conn *idle, *any;
+    ldr_sqlite_conn *idle, *any, *forgotten; /* forgotten: the parent's, in a child */
     unsigned n_open, era;
     ldr_sqlite_watch watch;
 };

@@ -226,6 +226,11 @@ static void close_idle(ldr_sqlite *s);
 void ldr_sqlite_pool_fini(ldr_sqlite *s)
 {
     close_idle(s);
+    while (s->forgotten) {
+        ldr_sqlite_conn *c = s->forgotten;
+        s->forgotten = c->next_any;
+        conn_free(c);
+    }
     pthread_mutex_destroy(&s->watch.lock);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->given);
@@ -251,15 +256,22 @@ static void close_idle(ldr_sqlite *s)
     }
 }
 
+static void let_go(ldr_sqlite *s, ldr_sqlite_conn *c)
+{
+    c->next_any = s->forgotten;
+    s->forgotten = c;
+}
+
+/* They stay in reach until close: what is in SQLite's own memory is left to the end of the child. */
 void ldr_sqlite_pool_forked(ldr_sqlite *s)
 {
     while (s->any) {
         ldr_sqlite_conn *c = s->any;
         s->any = c->next_any;
-        conn_free(c);
+        let_go(s, c);
     }
     if (s->watch.conn)
-        conn_free(s->watch.conn);
+        let_go(s, s->watch.conn);
     s->watch.conn = NULL;
     s->watch.looked = false;
     s->watch.other = true;

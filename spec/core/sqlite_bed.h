@@ -56,9 +56,11 @@ static inline long long ask_int(shop *s, const char *text)
     return strtoll(ask(s, text), NULL, 10);
 }
 
+static shop *volatile shop_in_reach; /* a child that ends by _exit still points at it: no leak */
+
 static inline shop *shop_new(const char *schema)
 {
-    shop *s = calloc(1, sizeof *s);
+    shop *s = shop_in_reach = calloc(1, sizeof *s);
     snprintf(s->folder, sizeof s->folder, "%s", "/tmp/larder-spec-XXXXXX");
     if (!mkdtemp(s->folder))
         fail_msg("no temporary folder");

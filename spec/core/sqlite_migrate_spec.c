@@ -250,7 +250,7 @@ static void versions_never_repeat_in_a_random_history(void **state)
     shop *s = shop_new(PRODUCTS "CREATE TABLE seen (id, version, UNIQUE (id, version))");
     apply(s, products);
     sql(s, "BEGIN");
-    for (long i = bed_times(1000, 50000); i > 0; i--) {
+    for (long i = bed_times(1000, 20000); i > 0; i--) {
         static const char *const forms[] = {
             "UPDATE products SET price = price + 1 WHERE id = %d", "DELETE FROM products WHERE id = %d",
             "INSERT OR IGNORE INTO products (id) VALUES (%d)", "REPLACE INTO products (id, price) VALUES (%d, 1)",
