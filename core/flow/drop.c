@@ -83,6 +83,7 @@ bool ldr_touch(ldr_flow *f, ldr_slice key, int64_t ttl_us)
 {
     int64_t now = ldr_clock_now(&f->clock);
     uint64_t hash = ldr_hash(key, f->seed);
-    int64_t soft = ldr_time_add(now, ttl_us), latest = f->bound_hard_us == LDR_NEVER ? LDR_NEVER : latest_soft(f, key, hash);
+    int64_t ttl = ttl_us > 0 && ttl_us < LDR_MS ? LDR_MS : ttl_us;
+    int64_t soft = ldr_time_add(now, ttl), latest = f->bound_hard_us == LDR_NEVER ? LDR_NEVER : latest_soft(f, key, hash);
     return f->shelf && ldr_shelf_touch(f->shelf, key, hash, now, soft < latest ? soft : latest);
 }

@@ -38,7 +38,9 @@ int ldr_lua_op_item(lua_State *L)
     ldr_err err;
     bool loaded = item->kind != LDR_NONE && item->out.n > 0 && lop->want.request->verb == LDR_TTL;
     lua_pushlstring(L, item->key.p, item->key.n);
-    if (ldr_lua_push(L, loaded ? ldr_buf_slice(&item->out) : item->value, loaded ? item->kind : item->value_kind, &err))
+    if (item->state == LDR_GONE)
+        lua_pushnil(L);
+    else if (ldr_lua_push(L, loaded ? ldr_buf_slice(&item->out) : item->value, loaded ? item->kind : item->value_kind, &err))
         lua_pushnil(L);
     if (item->if_version == LDR_MUST_BE_ABSENT)
         lua_pushboolean(L, false);
