@@ -20,6 +20,7 @@ local USUAL_INTERVAL = 0.1 -- seconds between looks for changes, as options.lua 
 
 local check = state.check
 local verbs = {}
+cache.verbs = verbs -- what a handle finds by name; the docs are checked against it
 
 for _, module in ipairs { reads, writes } do
     for name, fn in pairs(module) do

@@ -140,7 +140,7 @@ local function public_names()
     local names = {}
     local function add(name, kind) names[#names + 1] = { name = name, kind = kind } end
     for _, path in ipairs(files("\\.h$", "core/include")) do
-        for name in read(path):gmatch "LDR_API[^;]-([%w_]+)%(" do add(name, "C function") end
+        for name in read(path):gmatch "\nLDR_API[^;]-(ldr_[%w_]+)%(" do add(name, "C function") end
     end
     for name in (read "core/meter/metrics.def" or ""):gmatch "\nX%(([%w_]+)" do add(name, "metric") end
     local ok, larder = pcall(require, "larder")
@@ -151,15 +151,9 @@ local function public_names()
     for name in pairs(larder) do
         if type(name) == "string" and not name:match "^_" then add("larder." .. name, "Lua name") end
     end
-    local opened, cache = pcall(larder.open, {})
-    local meta = opened and cache and getmetatable(cache)
-    local methods = meta and meta.__index
-    if type(methods) == "table" then
-        for name in pairs(methods) do
-            if type(name) == "string" and not name:match "^_" then add(":" .. name, "method") end
-        end
-    else
-        fault("larder.open{} gave no object whose methods could be listed")
+    add(":get", "method")
+    for name in pairs(require("larder.cache").verbs) do
+        if not name:match "^_" then add(":" .. name, "method") end
     end
     return names
 end
