@@ -85,6 +85,11 @@ static void pen_word(pen *w, uint64_t v)
 
 static void pen_bytes(pen *w, const char *p, size_t n)
 {
+    if (w->filled == 0)
+        for (uint64_t v; n >= 8; p += 8, n -= 8) {
+            memcpy(&v, p, 8);
+            ldr_store64(w->at++, v);
+        }
     for (; n >= 8; p += 8, n -= 8)
         pen_word(w, load_le(p, 8));
     if (n == 0)
@@ -113,17 +118,18 @@ static void head_store(void *block, const ldr_block_head *h)
     ldr_store64((ldr_w64 *)block + 2, htole64(h->rest));
 }
 
-uint32_t ldr_block_units_for(const ldr_record *r)
+uint32_t ldr_block_units_for(const ldr_record *r, uint16_t flags)
 {
-    size_t n = LDR_BLOCK_HEAD + ldr_record_fields_size(ldr_record_flags(r)) + r->key.n + r->value.n;
+    size_t n = LDR_BLOCK_HEAD + ldr_flags_fields_size(flags) + r->key.n + r->value.n;
     return (uint32_t)((n + LDR_UNIT - 1) / LDR_UNIT);
 }
 
-void ldr_block_write(void *block, const ldr_record *r, int64_t origin_us)
+void ldr_block_write(void *block, const ldr_block_ink *ink)
 {
+    const ldr_record *r = ink->r;
     ldr_block_head h = {.sizes = (uint32_t)r->value.n};
-    h.rest = (uint64_t)r->key.n << 32 | (uint64_t)ldr_record_flags(r) << 48;
-    times_in(&h, r->asked_us, r->soft_us, origin_us);
+    h.rest = (uint64_t)r->key.n << 32 | (uint64_t)ink->flags << 48;
+    times_in(&h, r->asked_us, r->soft_us, ink->origin_us);
     head_store(block, &h);
     pen w = {.at = (ldr_w64 *)block + LDR_BLOCK_HEAD / 8};
     char fields[LDR_RECORD_MAX_FIELDS_BYTES];

@@ -38,10 +38,15 @@ static inline uint16_t ldr_block_flags(const ldr_block_head *h)
     return (uint16_t)(h->rest >> 48);
 }
 
+static inline size_t ldr_flags_fields_size(uint16_t flags)
+{
+    unsigned fields = flags & LDR_RECORD_FIELD_MASK;
+    return fields ? 8 * (size_t)__builtin_popcount(fields) : 0; /* mostly none: worth a branch */
+}
+
 static inline size_t ldr_block_fields_size(const ldr_block_head *h)
 {
-    unsigned fields = ldr_block_flags(h) & LDR_RECORD_FIELD_MASK;
-    return fields ? 8 * (size_t)__builtin_popcount(fields) : 0; /* mostly none: worth a branch */
+    return ldr_flags_fields_size(ldr_block_flags(h));
 }
 
 /* Bytes from the block's begin that the record fills. */
@@ -51,8 +56,14 @@ static inline size_t ldr_block_size(const ldr_block_head *h)
 }
 
 ldr_block_head ldr_block_load(const void *block); /* as a reader: any moment, any bytes */
-uint32_t ldr_block_units_for(const ldr_record *r);
-void ldr_block_write(void *block, const ldr_record *r, int64_t origin_us); /* all but the arena's header */
+/* flags: ldr_record_flags(r). The key is at most 65,535 bytes, the value at most LDR_BLOCK_MOST_VALUE. */
+uint32_t ldr_block_units_for(const ldr_record *r, uint16_t flags);
+typedef struct ldr_block_ink {
+    const ldr_record *r;
+    uint16_t flags;
+    int64_t origin_us;
+} ldr_block_ink;
+void ldr_block_write(void *block, const ldr_block_ink *ink); /* all but the arena's header */
 void ldr_block_set_soft(void *block, int64_t soft_us, int64_t origin_us);
 void ldr_block_move(void *to, const void *from); /* all but the arena's header */
 

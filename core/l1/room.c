@@ -14,7 +14,7 @@ static void tell(ldr_turn *t, uint32_t slot, enum ldr_gone why)
 {
     if (why == LDR_GONE_ERASED)
         return;
-    bool expired = why == LDR_GONE_EXPIRED || ldr_slot_is_expired(t, slot);
+    bool expired = why == LDR_GONE_EXPIRED || ldr_slot_is_due(t, slot);
     t->n_evicted += !expired;
     if (t->watch && t->watch->gone)
         t->watch->gone(t->watch->ctx, ldr_block_key(ldr_block_at(t, slot)),

@@ -158,13 +158,15 @@ typedef struct entry {
     const ldr_record *r;
     uint64_t hash;
     uint32_t units;
+    uint16_t flags;
     bool negative;
 } entry;
 
 static void fill(ldr_turn *t, uint32_t slot, const entry *e)
 {
     ldr_slot *s = ldr_slot_at(t, slot);
-    ldr_block_write(ldr_unit_at(t->base, s->block), e->r, t->shard->origin_us);
+    ldr_block_ink ink = {.r = e->r, .flags = e->flags, .origin_us = t->shard->origin_us};
+    ldr_block_write(ldr_unit_at(t->base, s->block), &ink);
     ldr_slot_set_due(s, ldr_due_of(t, ldr_record_hard_us(e->r)));
     ldr_slot_changed(s);
 }
@@ -249,12 +251,13 @@ static int64_t version_of(const ldr_turn *t, uint32_t slot)
     return r.version;
 }
 
-static bool fits(const ldr_turn *t, const ldr_record *r)
+static bool fits(const ldr_turn *t, const entry *e)
 {
+    const ldr_record *r = e->r;
     const ldr_arena *a = &t->shard->arena;
     size_t most = (size_t)(a->end - a->begin) * LDR_UNIT;
     return r->key.n <= UINT16_MAX && r->value.n <= LDR_BLOCK_MOST_VALUE && r->value.n <= most &&
-           ldr_block_units_for(r) <= a->end - a->begin;
+           ldr_block_units_for(r, e->flags) <= a->end - a->begin;
 }
 
 /* The held entry that the new record may replace; LDR_NO_SLOT: none, or it had to go. */
@@ -269,7 +272,7 @@ static uint32_t held(ldr_turn *t, const entry *e)
 
 enum ldr_shelf_put ldr_turn_put(ldr_turn *t, const ldr_record *r, uint64_t hash)
 {
-    entry e = {.r = r, .hash = hash, .negative = r->kind == LDR_NONE};
+    entry e = {.r = r, .hash = hash, .flags = ldr_record_flags(r), .negative = r->kind == LDR_NONE};
     ldr_turn_changes(t);
     ldr_index_prefetch(t, (uint32_t)hash);
     ldr_ghosts_prefetch(&t->shard->policy.ghosts, &t->policy.ghost_room, hash);
@@ -278,14 +281,14 @@ enum ldr_shelf_put ldr_turn_put(ldr_turn *t, const ldr_record *r, uint64_t hash)
     uint32_t slot = held(t, &e);
     if (slot != LDR_NO_SLOT && r->version != 0 && version_of(t, slot) > r->version)
         return LDR_SHELF_OLDER;
-    bool fit = fits(t, r);
+    bool fit = fits(t, &e);
     if (slot != LDR_NO_SLOT && (!fit || e.negative || ldr_slot_at(t, slot)->node.queue == LDR_QUEUE_NEGATIVES)) {
         ldr_turn_drop(t, slot, LDR_GONE_ERASED);
         slot = LDR_NO_SLOT;
     }
     if (!fit)
         return LDR_SHELF_TOO_LARGE;
-    e.units = ldr_block_units_for(r);
+    e.units = ldr_block_units_for(r, e.flags);
     if (e.negative)
         negatives_room(t, e.units);
     return slot != LDR_NO_SLOT ? replace(t, slot, &e) : insert(t, &e);

@@ -117,6 +117,7 @@ bool ldr_turn_page(ldr_turn *t, ldr_pages *pages, uint32_t units, bool hard); /*
 /* sweep.c: expired entries leave a few a write */
 uint16_t ldr_due_of(const ldr_turn *t, int64_t hard_us);
 bool ldr_slot_is_expired(const ldr_turn *t, uint32_t slot);
+bool ldr_slot_is_due(const ldr_turn *t, uint32_t slot); /* expired, as far as can be told without its block */
 void ldr_turn_sweep(ldr_turn *t);
 
 static inline uint32_t *ldr_pages_dir(char *base, const ldr_pages *p)

@@ -1,4 +1,4 @@
-/* sweep.c - entries past their hard expiry leave by and by: each write looks at the next few slots.
+/* sweep.c - entries past their hard expiry leave by and by: every few writes one looks at the next slots.
  *
  * So that a look touches no block, a slot keeps a tick of about 17 s, in 16 bits that wrap around, in which it
  * falls due; FAR says: not within the half of the circle ahead, never looked at. A tick that is due is only a
@@ -9,7 +9,8 @@
 #define FAR 0xFFFFu
 #define CIRCLE 0xFFFFu /* ticks 0 ... 0xFFFE */
 #define HALF (CIRCLE / 2)
-#define LOOKS 2
+#define EVERY 8 /* writes */
+#define LOOKS 16
 
 static int64_t tick_of(const ldr_turn *t, int64_t us)
 {
@@ -38,14 +39,29 @@ bool ldr_slot_is_expired(const ldr_turn *t, uint32_t slot)
 
 static bool is_due(const ldr_slot *s, uint32_t now_tick)
 {
-    return s->block != 0 && s->node.due != FAR && (now_tick + CIRCLE - s->node.due) % CIRCLE < HALF;
+    if (s->block == 0 || s->node.due == FAR)
+        return false;
+    uint32_t since = now_tick - s->node.due;
+    return (now_tick >= s->node.due ? since : since + CIRCLE) < HALF;
+}
+
+static uint32_t now_tick_of(const ldr_turn *t)
+{
+    return (uint32_t)(tick_of(t, t->now_us) % CIRCLE);
+}
+
+bool ldr_slot_is_due(const ldr_turn *t, uint32_t slot)
+{
+    return is_due(ldr_slot_at(t, slot), now_tick_of(t)) && ldr_slot_is_expired(t, slot);
 }
 
 void ldr_turn_sweep(ldr_turn *t)
 {
     ldr_shard *sh = t->shard;
-    uint32_t now_tick = (uint32_t)(tick_of(t, t->now_us) % CIRCLE);
-    for (int i = 0; i < LOOKS && sh->n_slots > 0; i++) {
+    if (sh->seq / 2 % EVERY != 0 || sh->n_slots == 0)
+        return;
+    uint32_t now_tick = now_tick_of(t);
+    for (int i = 0; i < LOOKS; i++) {
         uint32_t slot = sh->sweep_at < sh->n_slots ? sh->sweep_at : 0;
         sh->sweep_at = slot + 1;
         if (is_due(ldr_slot_at(t, slot), now_tick) && ldr_slot_is_expired(t, slot))

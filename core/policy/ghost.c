@@ -60,7 +60,7 @@ uint32_t ldr_ghosts_ring_words(uint32_t cap)
 
 uint32_t ldr_ghosts_table_words(uint32_t cap)
 {
-    return whole_pages(((uint64_t)cap * 5 / 4 / CELLS + 1) * BUCKET);
+    return whole_pages(((uint64_t)cap * 3 / 2 / CELLS + 1) * BUCKET);
 }
 
 void ldr_ghosts_reset(ldr_ghosts *g, const ldr_ghost_room *room, uint32_t cap)
@@ -82,7 +82,7 @@ static uint32_t cell_place(const ldr_ghosts *g, uint32_t cell)
 }
 
 /* The first cell on v's way that agrees with `want` in the bits of `mask` and whose ring place holds v. */
-static bool find(const ldr_ghosts *g, const ldr_ghost_room *room, uint32_t v, uint32_t want, uint32_t mask, found *f)
+static inline bool find(const ldr_ghosts *g, const ldr_ghost_room *room, uint32_t v, uint32_t want, uint32_t mask, found *f)
 {
     uint32_t b = home(g, v);
     for (uint32_t tried = 0; tried < g->n_buckets; tried++) {

@@ -1,4 +1,4 @@
-/* ghost.h - an exact FIFO of hashes of what has left, with look-up and removal, in about 10 bytes each.
+/* ghost.h - an exact FIFO of hashes of what has left, with look-up and removal, in about 11 bytes each.
  *
  * A ring keeps the low half of each hash in order of arrival (0: a hole). A table of buckets, 15 cells and a
  * count of those that had to go further, finds a ring place by its low half; a cell holds the place and as many
