@@ -79,6 +79,15 @@ static int64_t latest_soft(ldr_flow *f, ldr_slice key, uint64_t hash)
     return latest;
 }
 
+void ldr_drop_outgrown(ldr_flow *f)
+{
+    if (!f->source || !f->source->ops->epoch)
+        return;
+    int64_t epoch = f->source->ops->epoch(f->source);
+    if (atomic_load_explicit(&f->epoch, memory_order_relaxed) != epoch && atomic_exchange(&f->epoch, epoch) != epoch)
+        ldr_drop_all(f, LDR_CAUSE_GAP);
+}
+
 bool ldr_touch(ldr_flow *f, ldr_slice key, int64_t ttl_us)
 {
     int64_t now = ldr_clock_now(&f->clock);

@@ -40,6 +40,7 @@ typedef struct ldr_flow {
     int64_t lock_wait_us, source_timeout_us;
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;
+    _Atomic int64_t epoch;    /* of the source, when last looked at */
     atomic_bool closing;      /* who waits is told LDR_CLOSED */
     _Atomic uint64_t drawn;   /* the last version that Larder drew */
     _Atomic uint64_t random;  /* state of jitter's draws */

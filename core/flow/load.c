@@ -162,6 +162,8 @@ static ldr_want load_step(ldr_op *op)
     case ANSWER:
         answered(l);
         op->stage = TTLS;
+        if (!l->has_loader)
+            ldr_drop_outgrown(f);
         if (f->asks_ttl)
             return want_call(l, LDR_TTL);
         /* fall through */

@@ -152,6 +152,8 @@ void ldr_flow_invalidated(ldr_flow *f, ldr_slice key, enum ldr_cause cause); /* 
 void ldr_drop_all(ldr_flow *f, enum ldr_cause cause);
 /* A change made by somebody else: an entry that already has that version (or a later one) stays. version 0: unknown. */
 void ldr_drop_changed(ldr_flow *f, ldr_slice key, int64_t version);
+/* After the source was asked: where its epoch moved (a table was altered), all that was cached before is dropped. */
+void ldr_drop_outgrown(ldr_flow *f);
 bool ldr_touch(ldr_flow *f, ldr_slice key, int64_t ttl_us);
 
 #endif

@@ -10,12 +10,6 @@ int ldr_source_sqlite_open(const ldr_options *o, const ldr_mem *mem, ldr_source 
     return ldr_fail(err, LDR_UNSUPPORTED, "this build of larder has no SQLite source (WITH_SQLITE=0)");
 }
 
-int64_t ldr_source_sqlite_epoch(const ldr_source *s)
-{
-    (void)s;
-    return 0;
-}
-
 int ldr_sqlite_migrate(const ldr_migrate_options *o, ldr_buf *sql, ldr_err *err)
 {
     (void)o, (void)sql;

@@ -40,6 +40,7 @@ typedef struct ldr_source_ops {
     void (*run)(ldr_source *s, ldr_request *r); /* NULL: wants calls. Thread-safe; blocks until the deadline at most */
     bool (*can)(ldr_source *s, int verb);       /* STORE, ERASE, VERSION, CHANGES: does it know this verb at all? */
     bool (*versioned)(ldr_source *s, ldr_slice key); /* do this key's rows carry a version? */
+    int64_t (*epoch)(const ldr_source *s); /* rises when values loaded before are of another shape; NULL: never does */
     void (*forked)(ldr_source *s); /* in a forked child: forget all connections without touching them */
     void (*close)(ldr_source *s);  /* frees; no request is running */
 } ldr_source_ops;
@@ -51,10 +52,6 @@ struct ldr_source {
 /* plug-ins: each opens its own kind; NULL out and a code when it cannot */
 int ldr_source_sqlite_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
 int ldr_source_functions_open(const ldr_options *o, const ldr_mem *mem, ldr_source **out, ldr_err *err);
-
-/* SQLite: a number that rises whenever a model's columns were found changed (then its older records are misses).
- * Any thread. */
-int64_t ldr_source_sqlite_epoch(const ldr_source *s);
 
 /* What a functions source was opened with, for the host that makes the calls; NULL for another kind. Lives as long
  * as the source. A function that was not given is NULL. */

@@ -120,14 +120,13 @@ static void close(ldr_source *base)
     free_source(s);
 }
 
-static const ldr_source_ops ops = {
-    .name = "sqlite", .run = run, .can = can, .versioned = versioned, .forked = forked, .close = close};
-
-int64_t ldr_source_sqlite_epoch(const ldr_source *s)
+static int64_t epoch(const ldr_source *base)
 {
-    const ldr_sqlite *q = (const ldr_sqlite *)(const void *)s;
-    return s && s->ops == &ops ? atomic_load(&q->epoch) : 0;
+    return atomic_load(&((const ldr_sqlite *)(const void *)base)->epoch);
 }
+
+static const ldr_source_ops ops = {
+    .name = "sqlite", .run = run, .can = can, .versioned = versioned, .epoch = epoch, .forked = forked, .close = close};
 
 /* ---- opening ---------------------------------------------------------------------------------------------- */
 

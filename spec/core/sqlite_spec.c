@@ -391,13 +391,13 @@ static void the_schema_may_change_between_two_loads(void **state)
     (void)state;
     shop *s = with(PRODUCTS, product);
     load_of(s, "product:42");
-    int64_t before = s->item.fingerprint, epoch = ldr_source_sqlite_epoch(s->source);
+    int64_t before = s->item.fingerprint, epoch = s->source->ops->epoch(s->source);
     load_of(s, "product:42");
     assert_int_equal(s->item.fingerprint, before);
     sql(s, "ALTER TABLE products ADD COLUMN stock INT DEFAULT 5");
     assert_holds(load_of(s, "product:42"), "version=7 stock=5}");
     assert_true(s->item.fingerprint != before);
-    assert_int_equal(ldr_source_sqlite_epoch(s->source), epoch + 1);
+    assert_int_equal(s->source->ops->epoch(s->source), epoch + 1);
     before = s->item.fingerprint;
     sql(s, "CREATE TABLE unrelated (x)");
     load_of(s, "product:42");
