@@ -2,9 +2,11 @@
 
 package.path = "./?.lua;" .. package.path
 local json = require "larder.cli.json"
+local replay = require "larder.cli.replay"
 local screen = require "larder.cli.screen"
 local shell = require "spec.support.shell"
 local shop = require "larder.cli.shop"
+local source = require "larder.source"
 local sqlite = require "larder.sqlite"
 local trace = require "larder.cli.trace"
 local truth = require "larder.cli.truth"
@@ -189,6 +191,34 @@ describe("the demo's truth", function()
         assert(store:update("own", 9, 2))
         known:committed(9, 100, true)
         assert.truthy(known:check(9, before, 100):find "edition 1 after edition 2 was written")
+    end)
+
+    it("finds what a cache that hears of nothing gives", function()
+        local cache = assert(require("larder").open { changes = false, source = source.sqlite { file = file,
+            models = { product = { table = "products", version = "version" } } } })
+        local run = { cache = cache, truth = truth.new(store, 0), seed = 1, progress = silent, requests = {}, ids = {},
+            keys = {} }
+        function run.get(c, key)
+            return c:get(key)
+        end
+        for i = 1, 1000 do
+            run.requests[i] = i % 50 + 1
+        end
+        for id = 1, 50 do
+            run.ids[id], run.keys[id] = id, "product:" .. id
+        end
+        function run.write(id, edition)
+            return cache:set("product:" .. id, store:columns(id, edition))
+        end
+        function run.foreign(id, edition)
+            return store:update("other", id, edition)
+        end
+        local result = replay.run(run)
+        cache:close()
+        assert.is_true(result.own_writes > 0 and result.foreign_writes > 0)
+        assert.is_true(result.violations > 0)
+        assert.truthy(result.first_violation:find "ended .* s before the read began")
+        assert.equal(1000, result.hits + result.misses)
     end)
 
     it("knows what was never committed", function()

@@ -181,6 +181,18 @@ static size_t index_of(lua_State *L, const ldr_lua_op *lop)
     return (size_t)i - 1;
 }
 
+/* Nobody was asked: there is neither. */
+static void push_age_and_ttl(lua_State *L, const ldr_answer *a, int64_t now)
+{
+    if (a->tier == LDR_TIER_NONE) {
+        lua_pushnil(L);
+        lua_pushnil(L);
+        return;
+    }
+    lua_pushnumber(L, seconds(now - a->asked_us));
+    lua_pushnumber(L, a->soft_us == LDR_NEVER ? HUGE_VAL : seconds(a->soft_us - now));
+}
+
 /* answer(i, no_value) -> true, value, outcome, tier, version, age, ttl, led, weaker | nil, code, message */
 static int op_answer(lua_State *L)
 {
@@ -199,8 +211,7 @@ static int op_answer(lua_State *L)
     lua_pushstring(L, ldr_lua_outcome(a));
     lua_pushstring(L, tiers[a->tier]);
     ldr_lua_push_version(L, a->version);
-    lua_pushnumber(L, a->tier == LDR_TIER_NONE ? 0 : seconds(now - a->asked_us));
-    lua_pushnumber(L, a->soft_us == LDR_NEVER ? HUGE_VAL : seconds(a->soft_us - now));
+    push_age_and_ttl(L, a, now);
     lua_pushboolean(L, ldr_get_led(lop->op, index_of(L, lop)));
     lua_pushboolean(L, a->weaker);
     return 9;
