@@ -101,7 +101,7 @@ lua_specs() {
     case $l_lua in lua5.4) l_target=module-5.4 ;; *) l_target=module-luajit ;; esac
     # Examples and the command are run by specs, and some of them are C programs.
     made "$logs/build-$l_lua.log" "$l_target" lib "$@" || { fail "the module for $l_lua: the build failed"; return; }
-    set -- spec/*_spec.lua
+    set -- spec/*_spec.lua spec/race/*_spec.lua
     [ -f "$1" ] || { fail "Lua specs: there are none"; return; }
     eval "$(sh spec/support/env.sh "$l_out")"
     LARDER_LUA=$l_lua

@@ -110,6 +110,13 @@ function test.new(options)
         follow(ud, host.at)
     end
 
+    -- Runs what is due in the caches: they look for changes that others made.
+    function sched.poll()
+        for ud in next, host.caches do
+            ud:poll()
+        end
+    end
+
     -- Which task ran when: a list of lines (with trace = true).
     function sched:trace()
         return self.lines or {}
