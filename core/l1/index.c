@@ -142,7 +142,7 @@ static void put_cell(ldr_turn *t, uint32_t hash, uint32_t cell)
 
 void ldr_index_reserve(ldr_turn *t, uint32_t hash)
 {
-    if (find_cell(t, hash, 0) || t->shard->free_extra || more_extras(t))
+    if (t->shard->free_extra || find_cell(t, hash, 0) || more_extras(t))
         return;
     uint32_t cell = *line_for(t, hash); /* more_extras may have evicted: then this one is empty by now */
     if (cell != 0)

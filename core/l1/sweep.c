@@ -10,7 +10,7 @@
 #define CIRCLE 0xFFFFu /* ticks 0 ... 0xFFFE */
 #define HALF (CIRCLE / 2)
 #define EVERY 8 /* writes */
-#define LOOKS 16
+#define LOOKS 8
 
 static int64_t tick_of(const ldr_turn *t, int64_t us)
 {

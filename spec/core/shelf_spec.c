@@ -311,7 +311,7 @@ static void writes_sweep_what_expired(void **state)
         r.soft_us = i % 2 ? LDR_NEVER : 60 * (int64_t)SEC;
         put(s, &r, SEC);
     }
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 1200; i++) {
         ldr_record r = text("other", "v");
         ldr_shelf_write(s, &r, ldr_shelf_hash(s, r.key), 120 * (int64_t)SEC, &watch, NULL);
     }
