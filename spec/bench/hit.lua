@@ -1,13 +1,14 @@
 -- hit.lua - what a hit costs, as ratios within one run: minimum and median over rounds.
 --
---   lua5.4 spec/bench/hit.lua [rounds]      luajit [-joff] spec/bench/hit.lua [rounds [constant]]
+--   lua5.4 spec/bench/hit.lua      luajit [-joff] spec/bench/hit.lua
 --
--- Rounds of the two sides alternate, so that what else the machine does meets both. Without the cache (larder.core) the
--- memo stands over slots of its own: the same C and Lua on the hit path, and nothing behind it.
-local rounds = tonumber(arg and arg[1]) or 9
+-- Without the cache (larder.core) the memo stands over slots of its own: the same C and Lua on the hit path, and nothing
+-- behind it.
+package.path = "./?.lua;" .. package.path
+local bench = require "spec.support.bench"
+
 local N_KEYS, N_LOOKS = 1000, 20000
-local is_jit = rawget(_G, "jit") ~= nil
-local with_jit = is_jit and (jit.status())
+local is_jit, with_jit = bench.is_jit, bench.with_jit
 local PASSES = with_jit and 50 or 5
 
 local keys, order = {}, {}
@@ -80,23 +81,8 @@ local function plain_table()
     return t
 end
 
--- In its home, ngx.now is a C function called by FFI (lua-resty-core) that reads a cached time. "constant" instead is
--- a Lua function that the compiler folds away: the cheapest that there can be.
-local function constant_now()
-    return 1e9
-end
-
-local function ffi_now()
-    local now = require("ffi").cast("double (*)(void)", require("spec.support.probe").now)
-    return function()
-        return now()
-    end
-end
-
-local function lrucache()
-    local now = arg and arg[2] == "constant" and constant_now or ffi_now()
-    rawset(_G, "ngx", { now = now, config = { debug = false }, log = function() end, ALERT = 2 })
-    local c = require("resty.lrucache").new(N_KEYS + 24)
+local function lrucache(constant)
+    local c = bench.lrucache(N_KEYS + 24, constant)
     for _, key in ipairs(keys) do
         c:set(key, text_of(key), 3600)
     end
@@ -126,18 +112,6 @@ local function get_all(cache, passes)
     return n
 end
 
--- Each side gets its own copy of the loop, so that neither runs in a trace made for the other.
-local function loop_for()
-    local f = assert((loadstring or load)(string.dump(get_all)))
-    for i = 1, 3 do
-        local name, value = debug.getupvalue(get_all, i)
-        if name then
-            debug.setupvalue(f, i, value)
-        end
-    end
-    return f
-end
-
 local function decode_all(t, passes)
     local decode, texts, n = t.decode, t.texts, 0
     for _ = 1, passes do
@@ -150,37 +124,15 @@ local function decode_all(t, passes)
     return n
 end
 
-local function time(work, subject, passes)
-    collectgarbage()
-    local from = os.clock()
-    assert(work(subject, passes) == passes * N_LOOKS)
-    return (os.clock() - from) / (passes * N_LOOKS) * 1e9
-end
-
-local function sorted(t)
-    table.sort(t)
-    return t
-end
-
-local function compare(name, mine, theirs, reach)
-    local a, b, ratio = {}, {}, {}
-    time(mine.work, mine.subject, mine.passes)
-    time(theirs.work, theirs.subject, theirs.passes)
-    for i = 1, rounds do
-        a[i] = time(mine.work, mine.subject, mine.passes)
-        b[i] = time(theirs.work, theirs.subject, theirs.passes)
-        ratio[i] = a[i] / b[i]
+local function working(work, subject, passes)
+    return function()
+        assert(work(subject, passes) == passes * N_LOOKS)
+        return passes * N_LOOKS
     end
-    sorted(a)
-    sorted(b)
-    sorted(ratio)
-    local middle = math.floor((rounds + 1) / 2)
-    print(("%-57s %7.1f ns  peer %7.1f ns  ratio min %.2f median %.2f  reach %s"):format(name, a[middle], b[middle],
-        ratio[1], ratio[middle], reach))
 end
 
 local function hits(cache, passes)
-    return { work = loop_for(), subject = cache, passes = passes or PASSES }
+    return working(bench.own(get_all), cache, passes or PASSES)
 end
 
 local function text_value(key)
@@ -191,34 +143,33 @@ local function row_value(_, i)
     return row_of(i)
 end
 
-local whole = (pcall(require, "larder"))
-print(whole and "over a cache" or "over the memo alone: larder could not be loaded")
-if with_jit then
-    print("lrucache's ngx.now: " .. (arg and arg[2] or "a C function by FFI; run with `constant` for the other peer"))
+local place = is_jit and (with_jit and 0.3 or 0.6) or 0
+local function row(at, text, ours, peer, theirs, reach)
+    bench.compare { place = at + place, work = bench.engine .. ": " .. text, ours = ours, peer = peer, theirs = theirs, reach = reach }
 end
 
-local engine = is_jit and (with_jit and "LuaJIT" or "LuaJIT -joff") or _VERSION
-
-local function row(text, ...)
-    compare(engine .. ": " .. text, ...)
-end
-
-if is_jit then
-    row("hit, 64-byte string / lrucache get", hits(open_cache(text_value)), hits(lrucache()),
-        with_jit and "<= 1" or "<= 0.5")
+local strings = open_cache(text_value)
+local work = "hit, 64-byte string"
+if arg and arg[1] == "constant" then
+    row(1.01, work, hits(strings), "lrucache get, ngx.now a constant", hits(lrucache(true)))
+    return
+elseif with_jit then
+    row(1, work, hits(strings), "lrucache get", hits(lrucache()), 1)
+    os.execute "luajit spec/bench/hit.lua constant" -- lrucache keeps the ngx.now that it met first
+elseif is_jit then
+    row(1, work, hits(strings), "lrucache get", hits(lrucache()), 0.5)
 else
-    row("hit, 64-byte string / t:get(k)", hits(open_cache(text_value)), hits(plain_table()), "<= 3")
+    row(1, work, hits(strings), "t:get(k)", hits(plain_table()), 3)
 end
 
 local few = math.max(1, math.floor(PASSES / 10))
-local json = { work = decode_all, subject = json_texts(), passes = few }
-row("hit, table of 8 fields, copy / cjson decode", hits(open_cache(row_value), few), json, "<= 0.5")
-row("hit, the same, shared / string hit", hits(open_cache(row_value, true)), hits(open_cache(text_value)), "about 1")
+local json = working(decode_all, json_texts(), few)
+row(2, "hit, table of 8 fields, copy", hits(open_cache(row_value), few), "cjson decode", json, 0.5)
+row(2.1, 'the same, values = "shared"', hits(open_cache(row_value, true)), "our string hit", hits(strings), 1.1)
 
 local codec = require "spec.support.codec"
 local packed = { decode = codec.decode, texts = {} }
 for i, key in ipairs(keys) do
     packed.texts[key] = codec.encode(row_of(i))
 end
-local decoding = { work = decode_all, subject = packed, passes = few }
-row("decode of the table, no memo / cjson decode", decoding, json, "<= 0.5")
+row(9.6, "decode of the table, no memo", working(decode_all, packed, few), "cjson decode", json)
