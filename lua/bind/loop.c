@@ -3,6 +3,7 @@
  *   loop.new() -> loop | nil, message
  *   l:wait([seconds]) -> ids, overflow    nil: no limit; overflow: ids were dropped, look at everything
  *   l:post(id)    l:fd() -> descriptor    l:close() (again is fine)
+ *   l:may_yield() -> can the caller's coroutine yield here?  (nginx takes coroutine.isyieldable away)
  *   l:listen() -> path of a unix socket | nil, message    l:accept() -> is this process connected to it?
  *
  * Invariant: the table that takes the ids has its room before any id leaves the mailbox, so none is lost. */
@@ -80,6 +81,12 @@ static int fd(lua_State *L)
     return 1;
 }
 
+static int may_yield(lua_State *L)
+{
+    lua_pushboolean(L, lua_isyieldable(L));
+    return 1;
+}
+
 static int listen_at(lua_State *L)
 {
     const char *path = ldr_loop_listen(ldr_lua_loop(L, 1));
@@ -108,6 +115,7 @@ static int shut(lua_State *L)
 
 static const luaL_Reg methods[] = {
     {"wait", wait}, {"post", post}, {"fd", fd}, {"listen", listen_at}, {"accept", accept_peer},
+    {"may_yield", may_yield},
     {"close", shut}, {"__gc", shut}, {NULL, NULL},
 };
 static const luaL_Reg functions[] = {{"new", new}, {NULL, NULL}};

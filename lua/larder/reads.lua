@@ -69,8 +69,12 @@ local function operate(st, keys, o, context)
     if not op then
         return nil, errors.new(code, message)
     end
-    drive.run(st, op, context)
+    local err = drive.run(st, op, context)
     sched:forget(op:id())
+    if err then
+        op:finish()
+        return nil, err
+    end
     return op
 end
 
@@ -79,7 +83,7 @@ local function result(st, op, i, key, context)
     local own = context.values and context.values[key]
     local fine, value, outcome, tier, version, age, ttl, led, weaker = op:answer(i, own ~= nil)
     if not fine then
-        return nil, calls.error_of(st, context, key, value, outcome, tier)
+        return nil, context.refused or calls.error_of(st, context, key, value, outcome, tier)
     end
     if own ~= nil then
         if led and outcome == "loaded" then
