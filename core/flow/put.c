@@ -69,29 +69,36 @@ typedef struct tier_write {
     put_key *k;
 } tier_write;
 
-static int64_t held_version(ldr_flow *f, const put_key *k, bool *held)
+/* The version held, 0 where there is none; false: no memory to look. */
+static bool held_version(ldr_flow *f, const put_key *k, bool *held, int64_t *version)
 {
     ldr_record r;
     ldr_buf bytes = LDR_BUF(&f->mem);
     *held = f->shelf && ldr_shelf_read(f->shelf, k->item.key, k->hash, ldr_clock_now(&f->clock), false, &r, &bytes, NULL)
             && r.kind != LDR_NONE;
+    *version = *held ? r.version : 0;
+    bool looked = !bytes.oom;
     ldr_buf_free(&bytes);
-    return *held ? r.version : 0;
+    return looked;
 }
 
 static bool condition_holds(put *p, put_key *k)
 {
     char text[LDR_KEY_TEXT];
     bool held;
-    int64_t wanted = p->writing.if_version, given = p->writing.version;
+    int64_t wanted = p->writing.if_version, given = p->writing.version, is;
     if (wanted == LDR_ANY && given == 0)
         return true;
-    int64_t is = held_version(p->op.flow, k, &held);
-    if (wanted == LDR_MUST_BE_ABSENT ? !held : wanted == LDR_ANY ? given >= is : held && is == wanted)
+    bool looked = held_version(p->op.flow, k, &held, &is);
+    if (looked && (wanted == LDR_MUST_BE_ABSENT ? !held : wanted == LDR_ANY ? given >= is : held && is == wanted))
         return true;
+    k->item.state = LDR_FAILED;
+    if (!looked) {
+        ldr_fail_oom(&k->item.err);
+        return false;
+    }
     ldr_fail(&k->item.err, LDR_CONFLICT, "key \"%s\": version %lld is held", ldr_key_text(k->item.key, text), (long long)is);
     k->item.err.version = is;
-    k->item.state = LDR_FAILED;
     return false;
 }
 
