@@ -18,7 +18,7 @@ local demo = {}
 local PRODUCTS, ENTRIES = 100000, 5000
 local QUICK_PRODUCTS, QUICK_ENTRIES, QUICK_REQUESTS = 5000, 1000, 10000
 local INTERVAL = 0.1 -- how often the caches look at the change table
-local SLACK = 0.4    -- for a thread that gets its turn late on a busy machine
+local SLACK = "0.4"  -- for a thread that gets its turn late on a busy machine
 
 -- The command's own options, for argparse.
 function demo.options(command)
@@ -27,6 +27,11 @@ function demo.options(command)
         local n = tonumber(text)
         return n and n >= 0 and n <= 1e9 and n == math.floor(n) and n or nil, "--seed: a whole number from 0 to 1e9"
     end):default "1"
+    command:option("--slack", "How late after changes.interval a change may be heard of."):argname "SECONDS"
+        :convert(function(text)
+            local n = tonumber(text)
+            return n and n >= 0 and n <= 60 and n or nil, "--slack: seconds from 0 to 60"
+        end):default(SLACK)
     command:flag("--json", "One JSON object instead of a screen.")
     command:flag("--quick", "The first 10,000 requests and a smaller shop.")
     command:option("--redis", "Not built yet."):args "?":argname "URL"
@@ -130,15 +135,15 @@ local function plan_of(args, read, bar, folder)
     local store = shop.new(folder .. "/shop.db", n, args.seed, bar)
     bar:done(("%d products"):format(n))
     local ids, keys = spread(distinct, n)
-    return { store = store, truth = truth.new(store, INTERVAL + SLACK), requests = requests, distinct = distinct,
+    return { store = store, truth = truth.new(store, INTERVAL + args.slack), requests = requests, distinct = distinct,
         ids = ids, keys = keys, seed = args.seed, progress = bar, products = n,
         entries = args.quick and QUICK_ENTRIES or ENTRIES }
 end
 
 local function report_of(args, read, plan, runs)
     local report = { trace = read.name, seed = args.seed, requests = #plan.requests, distinct = plan.distinct,
-        products = plan.products, entries = plan.entries, interval_seconds = INTERVAL, slack_seconds = SLACK,
-        bound_seconds = INTERVAL + SLACK, runs = runs, violations = 0, checked = 0, version = larder._VERSION,
+        products = plan.products, entries = plan.entries, interval_seconds = INTERVAL, slack_seconds = args.slack,
+        bound_seconds = INTERVAL + args.slack, runs = runs, violations = 0, checked = 0, version = larder._VERSION,
         lua = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION }
     for _, run in ipairs(runs) do
         report.violations = report.violations + run.violations

@@ -82,17 +82,15 @@ local function heading(report)
 end
 
 local function verdict(report, look)
-    local checked = grouped(report.checked)
-    local promise = ("%.1f s old at most (changes.interval %.1f s, slack %.1f s)"):format(report.bound_seconds,
-        report.interval_seconds, report.slack_seconds)
-    local lines = { "A value may be " .. promise .. "," }
-    if report.violations == 0 then
-        local text = "and each of the " .. checked .. " that were read was checked: all are."
-        lines[2] = terminal.paint(look, "green", text)
-    else
-        local text = "but of the %s that were read %s are wrong; the first:"
-        lines[2] = terminal.paint(look, "red", text:format(checked, grouped(report.violations)))
-        lines[3] = "  " .. report.first_violation:sub(1, 77)
+    local right = report.violations == 0
+    local lines = {
+        ("The rule: no value that was replaced more than %.1f s before it was read"):format(report.bound_seconds),
+        ("(changes.interval %.1f s, slack %.1f s). Read and checked: %s; "):format(report.interval_seconds,
+            report.slack_seconds, grouped(report.checked))
+            .. terminal.paint(look, right and "green" or "red", "wrong: " .. grouped(report.violations)),
+    }
+    if not right then
+        lines[3] = "The first: " .. report.first_violation:sub(1, 68)
     end
     return lines
 end
