@@ -2,7 +2,6 @@
 --
 -- Exit status: 0 fine, 1 found trouble, 2 misuse. A command that is known but not built says so, with 2.
 
-local argparse = require "argparse"
 local unbuilt = require "larder.unbuilt"
 
 local cli = {}
@@ -18,7 +17,7 @@ local function fail(text, status)
     return status
 end
 
-local function parser_of()
+local function parser_of(argparse)
     local missing, built = unbuilt.names "command"
     local parser = argparse("larder", "Larder: a cache in front of a database.",
         "Not built yet: " .. table.concat(missing, ", ") .. ".\nExit status: 0 fine, 1 found trouble, 2 misuse.")
@@ -38,7 +37,11 @@ function cli.main(args)
     if args[1] and unbuilt.has("command", args[1]) then
         return fail(unbuilt.sentence("command", args[1]), 2)
     end
-    local parser, commands = parser_of()
+    local there, argparse = pcall(require, "argparse")
+    if not there then
+        return fail("larder: this command needs the Lua module argparse (Debian: lua-argparse)", 1)
+    end
+    local parser, commands = parser_of(argparse)
     local fine, given = parser:pparse(args)
     if not fine then
         return fail(parser:get_usage() .. "\n\nlarder: " .. tostring(given), 2)
