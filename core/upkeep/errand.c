@@ -69,6 +69,8 @@ static bool send(ldr_thread *t, const errand *what)
 
 bool ldr_errand_send(ldr_thread *t, ldr_op *op)
 {
+    ldr_list_drop(&op->sibling); /* the list of the load in whose loader it was made is no business of the thread */
+    op->owner.parent = NULL;
     return send(t, &(errand){.flow = op->flow, .op = op});
 }
 

@@ -1,11 +1,12 @@
--- cache.lua - larder.open: options in, a handle out. The handle is a table with one field, its own `get`; all other verbs
--- are found through its metatable.
+-- cache.lua - larder.open: options in, a handle out. The handle is a table with its own `get`, in LuaJIT also its own
+-- `set`; all other verbs are found through its metatable.
 
 local core = require "larder.core"
 local errors = require "larder.errors"
 local events = require "larder.events"
 local memo = require "larder.memo"
 local options = require "larder.options"
+local quick = require "larder.quick"
 local reads = require "larder.reads"
 local schema = require "larder.schema"
 local source = require "larder.source"
@@ -45,12 +46,17 @@ local function listen(st)
     local handle = st.handle[1]
     if handle then -- a hit that the memo answers tells nobody
         handle.get = wanted.hit and reads.get or st.fast_get
+        handle.set = not any and st.fast_set or nil
     end
 end
 
 function verbs.on(self, name, fn)
     local st = check(self, "on")
     local off = st.events:on(name, fn)
+    local open, code, message = st.core:enter()
+    if not open then
+        return nil, errors.new(code, message)
+    end
     listen(st)
     return function()
         off()
@@ -62,6 +68,10 @@ end
 
 function verbs.stats(self)
     local st = check(self, "stats")
+    local open, code, message = st.core:enter()
+    if not open then
+        return nil, errors.new(code, message)
+    end
     local s = st.core:stats()
     local hits, entries = core.memo_counts(st.memo)
     s.hits_l1, s.memo = s.hits_l1 + hits, entries
@@ -177,10 +187,12 @@ local function new_state(o, ud, host)
         models = models, model_names = names,
         writes_source = ud:writes_source("set"),
         ttl_function = o.ttl_fn or o.stale_ttl_fn,
-        -- the source needs no Lua: what L1 does not hold is loaded in one call of C
-        direct = o.source and o.source.kind == "sqlite" and not (o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn),
+        -- the source needs no Lua and the host may be blocked: what L1 does not hold is loaded in one call of C
+        direct = o.source and o.source.kind == "sqlite" and not host.stuck
+            and not (o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn),
         memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
         parents = setmetatable({}, { __mode = "k" }),
+        teller = setmetatable({}, { __mode = "v" }),
         failed = {}, failures = {}, failure_of = {}, n_failures = 0,
         handle = setmetatable({}, { __mode = "v" }),
     }
@@ -206,6 +218,10 @@ local mt = {
     __tostring = show,
 }
 
+local function refused(_, code, message)
+    return nil, errors.new(code, message)
+end
+
 -- A cache by checked options on a host (a scheduler): the handle, or nil and an error.
 function cache.open(given, default_host)
     local o = options.open(given)
@@ -223,6 +239,9 @@ function cache.open(given, default_host)
     state.attach(handle, st)
     st.fast_get = memo.get(core, handle, st.memo, reads.get)
     handle.get = st.fast_get
+    if not (st.writes_source or st.ttl_function) then
+        st.fast_set = quick.set(handle, writes.set, ud, refused)
+    end
     if host.attach then
         host:attach(ud)
     end

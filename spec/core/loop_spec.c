@@ -9,7 +9,13 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -210,6 +216,121 @@ static void freeing_gives_everything_back(void **state)
     assert_int_equal(close(fd), -1);
 }
 
+/* ---- the socket ----------------------------------------------------------------------------------------------- */
+
+static int connected_to(const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    memcpy(at.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+static ssize_t unread(int fd)
+{
+    char bytes[64];
+    return recv(fd, bytes, sizeof bytes, 0);
+}
+
+static void the_socket_is_for_its_user_alone(void **state)
+{
+    struct stat file, folder;
+    char path[128], *end;
+    snprintf(path, sizeof path, "%s", ldr_loop_listen(*state));
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_mode & 0777, 0600);
+    end = strrchr(path, '/');
+    *end = '\0';
+    assert_int_equal(stat(path, &folder), 0);
+    assert_int_equal(folder.st_mode & 0777, 0700);
+    assert_false(ldr_loop_accept(*state)); /* nobody has connected: all the same nothing is left of it */
+    assert_int_equal(stat(path, &folder), -1);
+}
+
+static void a_post_into_silence_writes_one_byte(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    int fd = connected_to(ldr_loop_listen(*state));
+    assert_true(ldr_loop_accept(*state));
+    assert_int_equal(unread(fd), -1);
+    for (uint64_t id = 1; id <= 3; id++)
+        ldr_loop_post(*state, id);
+    assert_int_equal(unread(fd), 1);
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 3);
+    ldr_loop_post(*state, 4);
+    assert_int_equal(unread(fd), 1);
+    close(fd);
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 1);
+    ldr_loop_post(*state, 5); /* into a closed socket: no signal, nothing lost */
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 1);
+    assert_int_equal(ids[0], 5);
+}
+
+static void what_was_posted_before_is_told_at_once(void **state)
+{
+    ldr_loop_post(*state, 1);
+    int fd = connected_to(ldr_loop_listen(*state));
+    assert_true(ldr_loop_accept(*state));
+    assert_int_equal(unread(fd), 1);
+    close(connected_to(ldr_loop_listen(*state))); /* listening anew ends the old connection */
+    assert_int_equal(unread(fd), 0);
+    close(fd);
+}
+
+static void nobody_reads_and_nobody_blocks(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    int fd = connected_to(ldr_loop_listen(*state));
+    assert_true(ldr_loop_accept(*state));
+    for (uint64_t id = 1; id <= 20000; id++) {
+        ldr_loop_post(*state, id);
+        assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 1);
+    }
+    assert_true(unread(fd) > 0);
+    close(fd);
+}
+
+static void no_folder_no_socket(void **state)
+{
+    char *before = getenv("TMPDIR");
+    before = before ? strdup(before) : NULL;
+    setenv("TMPDIR", "/nowhere/at/all", 1);
+    assert_null(ldr_loop_listen(*state));
+    if (before)
+        setenv("TMPDIR", before, 1);
+    else
+        unsetenv("TMPDIR");
+    free(before);
+    ldr_loop_post(*state, 1);
+    assert_true(is_readable(*state));
+}
+
+/* The child has a mailbox of its own: neither hears what is posted to the other. */
+static void a_forked_child_starts_anew(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    ldr_loop_post(*state, 7);
+    pid_t child = fork();
+    if (child == 0) {
+        ldr_loop_claim(*state, getpid());
+        bool fine = !is_readable(*state) && ldr_loop_wait(*state, 0, ids, 4, &overflow) == 0;
+        ldr_loop_post(*state, 8);
+        fine = fine && is_readable(*state) && ldr_loop_wait(*state, 0, ids, 4, &overflow) == 1 && ids[0] == 8;
+        _exit(fine ? 0 : 1);
+    }
+    int code = -1;
+    assert_int_equal(waitpid(child, &code, 0), child);
+    assert_int_equal(code, 0);
+    assert_true(is_readable(*state));
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 1);
+    assert_int_equal(ids[0], 7);
+    assert_false(is_readable(*state));
+}
+
 #define ON_LOOP(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -224,6 +345,12 @@ int main(void)
         ON_LOOP(a_post_ends_a_wait_without_limit),
         ON_LOOP(signals_do_not_end_a_wait),
         ON_LOOP(many_threads_post),
+        ON_LOOP(the_socket_is_for_its_user_alone),
+        ON_LOOP(a_post_into_silence_writes_one_byte),
+        ON_LOOP(what_was_posted_before_is_told_at_once),
+        ON_LOOP(nobody_reads_and_nobody_blocks),
+        ON_LOOP(no_folder_no_socket),
+        ON_LOOP(a_forked_child_starts_anew),
         cmocka_unit_test(without_memory_there_is_none),
         cmocka_unit_test(freeing_gives_everything_back),
     };

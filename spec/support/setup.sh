@@ -29,7 +29,7 @@ libcmocka-dev|test lint prove|runs the C specs
 nginx|test bench prove|the web server of the nginx specs
 libnginx-mod-http-lua|test bench prove|Lua inside nginx
 curl|test bench prove|asks nginx
-lua-cjson|bench|measured beside Larder
+lua-cjson|test bench prove|JSON in the nginx specs; measured beside Larder
 lua-resty-lrucache|bench|measured beside Larder
 memcached|bench|measured beside Larder
 clang|lint|the second compiler

@@ -12,7 +12,7 @@ local pump = require "larder.host.nginx_pump"
 local schema = require "larder.schema"
 local semaphore = require "ngx.semaphore"
 
-local ngx = ngx -- luacheck: ignore 113
+local ngx = ngx
 local running = coroutine.running
 local huge, max, min = math.huge, math.max, math.min
 
@@ -148,7 +148,7 @@ function nginx:spawn(f, ...)
     add(self, group, f, ...)
 end
 
--- Each function in a light thread; returns when all ended, or raises the first error then. run(f, ...) or run { f, ... }.
+-- Each function in a light thread; returns when all ended, or raises the first error then. run(f, ...), run { f, ... }
 function nginx:run(first, ...)
     local list = { first, ... }
     if type(first) == "table" and not schema.is_callable(first) then

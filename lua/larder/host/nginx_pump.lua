@@ -5,7 +5,7 @@
 --
 -- Host: { loop, waiting = id -> { sema, seen }, jobs = id -> operation }. Whoever is told is no longer in `waiting`.
 
-local ngx = ngx -- luacheck: ignore 113
+local ngx = ngx
 
 local pump = {}
 
@@ -71,33 +71,40 @@ local function is_wanted(host)
     return next(host.waiting) ~= nil or next(host.jobs) ~= nil
 end
 
--- Sleeps until a byte comes; while the worker is leaving, a second at most.
-local function doze(sock, leaving)
+-- Sleeps until a byte comes, or a moment where there is no socket. False: the socket is of no more use.
+local function doze(sock)
     if not sock then
         ngx.sleep(POLL)
         return true
     end
-    sock:settimeout(leaving and 1000 or LONGEST * 1000)
+    sock:settimeout(LONGEST * 1000)
     local _, why = sock:receiveany(64)
     return why == nil or why == "timeout"
 end
 
+local function shut(sock)
+    if sock then
+        sock:close()
+    end
+end
+
+-- While the worker leaves, it looks around all the time: nginx waits for it, and nobody is left to tell it to end.
 local function run(host, me)
-    local sock = connect(host)
-    local turns = 0
+    local sock, leaving, turns = connect(host), false, 0
     while host.pump == me and turns < MOST_TURNS do
         pump.hear(host)
-        local leaving = ngx.worker.exiting()
-        if leaving and not is_wanted(host) then
+        if not leaving and ngx.worker.exiting() then
+            leaving = true
+            shut(sock)
+            sock = nil
+        elseif leaving and not is_wanted(host) then
             break
-        elseif not doze(sock, leaving) and host.pump == me then
+        elseif not doze(sock) and host.pump == me then
             sock = connect(host)
         end
         turns = turns + 1
     end
-    if sock then
-        sock:close()
-    end
+    shut(sock)
 end
 
 -- A timer far away: nginx calls it when the worker leaves, and the pump looks around.
