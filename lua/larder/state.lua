@@ -20,12 +20,18 @@ function state.check(self, verb)
     return st
 end
 
--- Hands what happened to the handlers. What they cause is told in the same round, not within theirs.
-function state.tell(st)
-    if st.telling then
-        return
+-- Is somebody telling already, further down on this stack? A coroutine that was left within a handler, or was dropped
+-- there, holds up nobody.
+local function is_telling(st)
+    local teller = st.teller[1]
+    if teller == nil then
+        return false
     end
-    st.telling = true
+    local now = type(teller) ~= "thread" and "normal" or coroutine.status(teller)
+    return now == "running" or now == "normal"
+end
+
+local function tell_all(st)
     local e = st.core:event()
     while e do
         e.cache = st.handle[1]
@@ -36,7 +42,19 @@ function state.tell(st)
         st.events:fire(e)
         e = st.core:event()
     end
-    st.telling = false
+end
+
+-- Hands what happened to the handlers. What they cause is told in the same round, not within theirs.
+function state.tell(st)
+    if is_telling(st) then
+        return
+    end
+    st.teller[1] = coroutine.running() or st
+    local fine, err = pcall(tell_all, st)
+    st.teller[1] = nil
+    if not fine then
+        error(err, 0)
+    end
 end
 
 return state
