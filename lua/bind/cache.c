@@ -437,7 +437,8 @@ static const luaL_Reg methods[] = {
     {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
     {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
-    {"mark", ldr_lua_mark},     {"load", ldr_lua_load},   {NULL, NULL},
+    {"mark", ldr_lua_mark},     {"load", ldr_lua_load},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
+    {NULL, NULL},
 };
 
 void ldr_lua_cache_register(lua_State *L)

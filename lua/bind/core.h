@@ -30,6 +30,7 @@ typedef struct ldr_lua_cache {
     ldr_hit_buffers hit;    /* of the newest hit, reused */
     uint32_t ticks;
     uint32_t incarnation;   /* the cache's when the memo was last known to be right */
+    ldr_err trouble;        /* of the newest quick set that failed */
 } ldr_lua_cache;
 
 typedef struct ldr_lua_op {
@@ -80,6 +81,8 @@ int ldr_lua_op_give_error(lua_State *L);
 int ldr_lua_get_op(lua_State *L);             /* op_begin.c, methods of a cache */
 int ldr_lua_put_op(lua_State *L);
 int ldr_lua_load(lua_State *L);               /* direct.c, method of a cache */
+int ldr_lua_quick(lua_State *L);              /* quick.c, methods of a cache */
+int ldr_lua_trouble(lua_State *L);
 int ldr_lua_mark(lua_State *L);               /* mark.c, method of a cache */
 void ldr_lua_mark_register(lua_State *L);
 /* The checked options of a write at `opts` (no table: the defaults); level is what the caller put there. */
