@@ -66,6 +66,12 @@ describe("set", function()
         assert.equal("11", (c:set("k", 3, { version = "11" })))
         assert.equal(3, (c:get "k"))
         assert.is_true(tonumber((c:set("k", 4))) > 11)
+        c:set("k", 1, { version = "9007199254740992" })
+        for _, value in ipairs { "a string", 5 } do
+            local version = assert(c:set("k", value))
+            assert.equal(version, c:get_entry("k").version)
+            assert.truthy(version:match "^900719925474099%d$")
+        end
         assert.equal("9223372036854775807", (c:set("big", 1, { version = "9223372036854775807" })))
         assert.equal("9223372036854775807", c:get_entry("big").version)
         assert.is_string((c:set("k", 5)))
