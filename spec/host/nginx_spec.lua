@@ -100,7 +100,7 @@ local function start(text, environment)
         return read(self.folder .. "/code") or read(self.folder .. "/nginx.pid") and run(self:url("pid")) ~= ""
     end)
     if not up or read(self.folder .. "/code") then
-        error("nginx did not start: " .. tostring(read(self.folder .. "/out")) .. run("cat " .. self.folder .. "/error.log"))
+        error("nginx did not start: " .. run(("cat %s/out %s/error.log"):format(self.folder, self.folder)))
     end
     started[#started + 1] = self
     return self
@@ -218,8 +218,8 @@ describe("the host inside nginx", function()
             urls[i] = ("http://n/get?key=slow:%d"):format(700 + i % 10)
         end
         local before = server:ask("stats").loads
-        local text = run(("curl -s -m 60 --parallel --parallel-immediate --parallel-max 50 --unix-socket %s/http.sock '%s'")
-            :format(server.folder, table.concat(urls, "' '")))
+        local curl = "curl -s -m 60 --parallel --parallel-immediate --parallel-max 50 --unix-socket %s/http.sock '%s'"
+        local text = run(curl:format(server.folder, table.concat(urls, "' '")))
         local _, n = text:gsub('"id":7', "")
         assert.equal(50, n, text)
         assert.equal(10, server:ask("stats").loads - before)
