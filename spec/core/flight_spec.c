@@ -271,6 +271,9 @@ static void marks_judge_each_other(void **state)
     a = mark_key(f, "k");
     break_key(f, "k", 10);
     assert_int_equal(end_mark(f, &a, 10), LDR_LEAVE_GRANTED);
+    a = mark_key(f, "k"), b = mark_key(f, "k");
+    assert_int_equal(end_mark(f, &b, 0), LDR_LEAVE_LEASE); /* of no known version: perhaps later than a's */
+    assert_int_equal(end_mark(f, &a, 11), LDR_LEAVE_LEASE);
 }
 
 static void many_keys_keep_apart(void **state)
@@ -495,6 +498,8 @@ static void model_end_mark(model *m, int i)
     m->marks[i].used = false;
     k->listed = -1;
     k->last_mark_end = m->step;
+    if (version == 0)
+        k->last_break = m->step;
     if (version > k->newest)
         k->newest = version;
     unhold(m, key);

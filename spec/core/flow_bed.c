@@ -126,9 +126,10 @@ static void step(task *t)
         task *child = task_new(h);
         child->op = t->want.op;
         child->is_spawned = true;
+        child->maker = t;
         t->spawned = child;
         step(child);
-        step(t);
+        step(t); /* the child may have ended by now */
     } else if (t->want.kind == LDR_WANT_DONE) {
         t->ended = true;
         if (t->is_spawned)
@@ -139,6 +140,8 @@ static void step(task *t)
 void task_end(task *t)
 {
     ldr_op_end(t->op);
+    if (t->maker && t->maker->spawned == t)
+        t->maker->spawned = NULL;
     t->op = NULL;
     t->ended = true;
     free(t->bytes);

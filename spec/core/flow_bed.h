@@ -18,7 +18,8 @@ typedef struct task {
     house *h;
     ldr_op *op;
     ldr_want want;
-    struct task *spawned; /* the last work it spawned */
+    struct task *spawned; /* the last work it spawned, while that lasts */
+    struct task *maker;   /* who spawned it */
     bool used, is_get, ended, woken, ready, is_spawned;
     int n_wakes;
     uint64_t id;
