@@ -231,6 +231,9 @@ function cache.open(given, default_host)
     end
     local ud, code, message = core.open(flat(o, host), host.loop)
     if not ud then
+        if code == "invalid" and message:find("shelf: ", 1, true) == 1 then -- sizes that exclude each other
+            errors.misuse(1, "larder.open: l1: %s", message:sub(8))
+        end
         return nil, errors.new(code, message)
     end
     local st = new_state(o, ud, host)

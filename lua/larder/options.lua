@@ -91,7 +91,7 @@ end
 
 -- A number of shards, rounded up to a power of two.
 local function shards(value)
-    local fine, result = schema.integer(1, 4096)(value)
+    local fine, result = schema.integer(1, 1024)(value)
     local power = 1
     while fine and power < result do
         power = power * 2
@@ -132,7 +132,8 @@ end
 
 local function host(value)
     if type(value) == "table" then
-        return true, value
+        local fine = type(value.now) == "function" and type(value.wait) == "function" and type(value.can_wait) == "function"
+        return fine, fine and value or "a name, or a host made by Larder"
     end
     return schema.word { "blocking", "nginx", "luv", "copas" }(value)
 end
