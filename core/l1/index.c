@@ -9,7 +9,7 @@
 
 #include "policy/line.h"
 
-#define AVERAGE 12    /* entries a bucket, at most */
+#define AVERAGE 10    /* entries a bucket, at most */
 #define MOST_SPLITS 2 /* a write */
 #define MOST_CHAIN 8  /* a longer one is not split */
 #define CELL_BITS ((1u << LDR_BUCKET_CELLS) - 1)
@@ -102,18 +102,21 @@ static uint32_t *find_cell(const ldr_turn *t, uint32_t hash, uint32_t cell)
 
 /* ---- putting ----------------------------------------------------------------------------------------------- */
 
+static void free_extra(ldr_turn *t, uint32_t *line, uint32_t number)
+{
+    line_clear(line);
+    ldr_store32(line + LDR_BUCKET_CELLS, t->shard->free_extra);
+    t->shard->free_extra = number;
+}
+
 static bool more_extras(ldr_turn *t)
 {
     ldr_shard *sh = t->shard;
     uint32_t n = sh->extras.n * LDR_BUCKETS_PAGE;
     if (!ldr_turn_page(t, &sh->extras, LDR_WORDS_PAGE_UNITS, true))
         return false;
-    for (uint32_t i = LDR_BUCKETS_PAGE; i-- > 0;) {
-        uint32_t *line = line_at(t, &sh->extras, n + i);
-        line_clear(line);
-        ldr_store32(line + LDR_BUCKET_CELLS, sh->free_extra);
-        sh->free_extra = n + i + 1;
-    }
+    for (uint32_t i = LDR_BUCKETS_PAGE; i-- > 0;)
+        free_extra(t, line_at(t, &sh->extras, n + i), n + i + 1);
     return true;
 }
 
@@ -154,9 +157,21 @@ void ldr_index_link(ldr_turn *t, uint32_t slot)
     put_cell(t, ldr_slot_at(t, slot)->hash, cell_of(t, slot));
 }
 
+/* An extra bucket that has become empty goes back, or each bucket would keep one in the end. */
 void ldr_index_unlink(ldr_turn *t, uint32_t slot)
 {
-    ldr_store32(find_cell(t, ldr_slot_at(t, slot)->hash, cell_of(t, slot)), 0);
+    uint32_t cell = cell_of(t, slot), *before = NULL;
+    uint32_t *line = line_for(t, ldr_slot_at(t, slot)->hash), bits;
+    while ((bits = ldr_line_match(line, cell, UINT32_MAX) & CELL_BITS) == 0) {
+        before = line;
+        line = next_line(t, line);
+    }
+    ldr_store32(line + __builtin_ctz(bits), 0);
+    if (!before || (ldr_line_match(line, 0, UINT32_MAX) & CELL_BITS) != CELL_BITS)
+        return;
+    uint32_t number = before[LDR_BUCKET_CELLS];
+    ldr_store32(before + LDR_BUCKET_CELLS, line[LDR_BUCKET_CELLS]);
+    free_extra(t, line, number);
 }
 
 /* ---- growing ----------------------------------------------------------------------------------------------- */
@@ -176,7 +191,6 @@ static bool more_buckets(ldr_turn *t)
 /* Takes all cells out of bucket b; its extra buckets become free. UINT32_MAX: its chain is too long. */
 static uint32_t empty_bucket(ldr_turn *t, uint32_t b, uint32_t cells[MOST_CHAIN * LDR_BUCKET_CELLS])
 {
-    ldr_shard *sh = t->shard;
     uint32_t n = 0, chain = 0;
     for (uint32_t *line = first_line(t, b); line; line = next_line(t, line))
         if (++chain > MOST_CHAIN)
@@ -187,11 +201,10 @@ static uint32_t empty_bucket(ldr_turn *t, uint32_t b, uint32_t cells[MOST_CHAIN 
         for (uint32_t i = 0; i < LDR_BUCKET_CELLS; i++)
             if (line[i] != 0)
                 cells[n++] = line[i];
-        line_clear(line);
-        if (number) {
-            ldr_store32(line + LDR_BUCKET_CELLS, sh->free_extra);
-            sh->free_extra = number;
-        }
+        if (number)
+            free_extra(t, line, number);
+        else
+            line_clear(line);
         number = next_number;
         line = next;
     }
@@ -233,29 +246,38 @@ void ldr_index_clear(ldr_turn *t)
     for (uint32_t b = 0; b < sh->n_buckets; b++)
         line_clear(first_line(t, b));
     sh->free_extra = 0;
-    for (uint32_t b = sh->extras.n * LDR_BUCKETS_PAGE; b-- > 0;) {
-        uint32_t *line = line_at(t, &sh->extras, b);
-        line_clear(line);
-        ldr_store32(line + LDR_BUCKET_CELLS, sh->free_extra);
-        sh->free_extra = b + 1;
-    }
+    for (uint32_t b = sh->extras.n * LDR_BUCKETS_PAGE; b-- > 0;)
+        free_extra(t, line_at(t, &sh->extras, b), b + 1);
 }
 
 /* ---- self check -------------------------------------------------------------------------------------------- */
 
+static const char *verify_line(const ldr_turn *t, const uint32_t *line, uint32_t b, uint32_t *n)
+{
+    for (uint32_t i = 0; i < LDR_BUCKET_CELLS; i++) {
+        uint32_t slot = (line[i] & slot_mask(t)) - 1;
+        if (line[i] == 0)
+            continue;
+        if (slot >= t->shard->n_slots || ++*n > t->shard->n_entries)
+            return "index holds more than there is";
+        if (cell_of(t, slot) != line[i] || ldr_bucket_of(ldr_slot_at(t, slot)->hash, t->shard->n_buckets) != b)
+            return "slot stands in another bucket";
+    }
+    return NULL;
+}
+
 const char *ldr_index_verify(const ldr_turn *t)
 {
-    uint32_t n = 0, mask = slot_mask(t);
+    uint32_t n = 0, n_extras = 0;
+    const char *wrong = NULL;
     for (uint32_t b = 0; b < t->shard->n_buckets; b++)
-        for (const uint32_t *line = first_line(t, b); line; line = next_line(t, line))
-            for (uint32_t i = 0; i < LDR_BUCKET_CELLS; i++) {
-                if (line[i] == 0)
-                    continue;
-                uint32_t slot = (line[i] & mask) - 1;
-                if (slot >= t->shard->n_slots || ++n > t->shard->n_entries)
-                    return "index holds more than there is";
-                if (cell_of(t, slot) != line[i] || ldr_bucket_of(ldr_slot_at(t, slot)->hash, t->shard->n_buckets) != b)
-                    return "slot stands in another bucket";
-            }
-    return n == t->shard->n_entries ? NULL : "index holds less than there is";
+        for (const uint32_t *line = first_line(t, b); line && !wrong; line = next_line(t, line)) {
+            n_extras += line[LDR_BUCKET_CELLS] != 0;
+            wrong = verify_line(t, line, b, &n);
+        }
+    for (uint32_t e = t->shard->free_extra; e; e = line_at(t, &t->shard->extras, e - 1)[LDR_BUCKET_CELLS])
+        n_extras++;
+    if (!wrong && n_extras != t->shard->extras.n * LDR_BUCKETS_PAGE)
+        wrong = "an extra bucket is neither linked nor free";
+    return wrong || n == t->shard->n_entries ? wrong : "index holds less than there is";
 }

@@ -75,7 +75,7 @@ static uint32_t lay_out(ldr_shard *sh, const ldr_shard_plan *plan)
     at = add_directory(&sh->slots, at, slots, LDR_SLOTS_PAGE);
     sh->slot_bits = 32 - (uint32_t)__builtin_clz(sh->slots.most * LDR_SLOTS_PAGE);
     at = add_directory(&sh->buckets, at, slots / 8, LDR_BUCKETS_PAGE);
-    at = add_directory(&sh->extras, at, slots / 16, LDR_BUCKETS_PAGE);
+    at = add_directory(&sh->extras, at, slots / 8, LDR_BUCKETS_PAGE);
     at = add_directory(&sh->ring, at, ldr_ghosts_ring_words((uint32_t)slots), LDR_WORDS_PAGE);
     return add_directory(&sh->table, at, ldr_ghosts_table_words((uint32_t)slots), LDR_WORDS_PAGE);
 }

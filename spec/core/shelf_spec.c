@@ -603,6 +603,24 @@ static void the_watch_hears_of_all_that_leave(void **state)
     ldr_shelf_free(s);
 }
 
+/* However long keys come and go, nobody leaves but the one whose place is needed. */
+static void a_full_shelf_evicts_one_a_write(void **state)
+{
+    (void)state;
+    enum { FULL = 1375 };
+    ldr_shelf *s = shelf_of(options(1 << 20, FULL, 1));
+    for (uint32_t i = 0; i < 100000; i++) {
+        char key[16];
+        uint32_t n_evicted = 0;
+        snprintf(key, sizeof key, "%u", i);
+        ldr_record r = text(key, "v");
+        ldr_shelf_write(s, &r, ldr_shelf_hash(s, r.key), 1, NULL, &n_evicted);
+        assert_int_equal(n_evicted, i < FULL ? 0 : 1);
+    }
+    verify(s);
+    ldr_shelf_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +642,7 @@ int main(void)
         cmocka_unit_test(any_operations_in_any_budget),
         cmocka_unit_test(sizes_that_shrink_and_grow),
         cmocka_unit_test(the_watch_hears_of_all_that_leave),
+        cmocka_unit_test(a_full_shelf_evicts_one_a_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
