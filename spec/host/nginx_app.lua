@@ -83,6 +83,16 @@ local function tick(clock)
     end
 end
 
+-- The timer alone, with nothing else to do: how late this machine makes it.
+function app.idle()
+    local clock = { ticks = 0, worst = 0 }
+    local ticker = ngx.thread.spawn(tick, clock)
+    ngx.sleep(1)
+    clock.stop = true
+    ngx.thread.wait(ticker)
+    say(clock)
+end
+
 -- arg_n gets at once, of different keys or of one (arg_same), while the worker's timer ticks.
 function app.storm()
     local clock = { ticks = 0, worst = 0 }
@@ -212,6 +222,12 @@ function app.deadline()
     local t = told(value, err)
     t.took = core.now() - began
     say(t)
+end
+
+function app.forget()
+    cache:invalidate_all()
+    asking:invalidate_all()
+    say {}
 end
 
 function app.run()

