@@ -28,6 +28,9 @@ local function guarded(st, op, fn, ...)
     end
     take(xpcall(fn, errors.handler, ...))
     st.parents[here] = before
+    if not results[1] then
+        results[2] = errors.caught(results[2])
+    end
     return unpack(results, 1, results.n)
 end
 

@@ -84,6 +84,11 @@ function errors.handler(e)
     return errors.new("loader", trace(errors.text(e), 3), e)
 end
 
+-- What xpcall gave with the handler above, as an error object: out of memory, Lua calls no handler.
+function errors.caught(e)
+    return errors.is(e) and e or errors.new("loader", errors.text(e), e)
+end
+
 -- The text of an error with the traceback of the coroutine that died of it.
 function errors.trace_of(co, e)
     local text = errors.text(e)

@@ -239,7 +239,7 @@ local function end_write(st, marks, close_bypass, fine, ...)
     if fine then
         return then_tell(st, ...)
     end
-    return then_tell(st, nil, (...))
+    return then_tell(st, nil, errors.caught((...)))
 end
 
 function writes.write(self, keys, fn, ...)
