@@ -29,7 +29,7 @@ typedef struct commit {
 } commit;
 
 typedef struct truth {
-    char name[8];
+    char name[16];
     commit *all; /* what the key was, in the source's order; 0 is "absent, always" */
     int n;
     int floor;   /* what reads that begin now must at least see */
