@@ -82,12 +82,12 @@ void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err)
     ldr_events_note(&f->events, key, &e);
 }
 
-enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash)
+enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_t now_us)
 {
     if (!f->shelf)
         return LDR_NOT_KEPT;
     ldr_shelf_watch watch = ldr_flow_watch(f);
-    enum ldr_shelf_put put = ldr_shelf_write(f->shelf, r, hash, ldr_clock_now(&f->clock), &watch, NULL);
+    enum ldr_shelf_put put = ldr_shelf_write(f->shelf, r, hash, now_us, &watch, NULL);
     if (put == LDR_SHELF_OLDER) {
         ldr_flow_refused(f, r->key, "version");
         return LDR_KEPT_OLDER;
@@ -99,4 +99,9 @@ enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash)
     if (ldr_events_want(&f->events, LDR_EVENT_fill))
         ldr_events_note(&f->events, r->key, &(ldr_event){.kind = LDR_EVENT_fill, .tier = "l1", .version = r->version});
     return LDR_KEPT;
+}
+
+enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash)
+{
+    return ldr_flow_keep_at(f, r, hash, ldr_clock_now(&f->clock));
 }

@@ -59,9 +59,11 @@ void ldr_flow_rise(ldr_flow *f, int64_t version);
 /* What the shelf tells of entries that leave: counts, events. */
 ldr_shelf_watch ldr_flow_watch(ldr_flow *f);
 
-/* Writes a sealed record to the shelf, counts and tells what became of it. Call under the key's stripe lock. */
+/* Writes a sealed record to the shelf, counts and tells what became of it. Call under the key's stripe lock. now_us: the
+ * time now or a little before, where it is known. */
 enum ldr_kept { LDR_KEPT, LDR_NOT_KEPT, LDR_KEPT_OLDER, LDR_KEPT_TOO_LARGE };
 enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash);
+enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_t now_us);
 void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason);
 void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err);
 

@@ -68,7 +68,7 @@ static void fill(void *ctx, ldr_flight *flight, enum ldr_leave leave)
         return;
     }
     ldr_flow_rise(f, r->version); /* a set that comes later must not look older */
-    ldr_flow_keep(f, r, flight->hash);
+    ldr_flow_keep_at(f, r, flight->hash, flight->asked_us + flight->load_us);
 }
 
 /* The record that an answered item would become; false: it is not to be kept. */
@@ -195,12 +195,20 @@ static void load_end(ldr_op *op)
     ldr_mem_free(&mem, l);
 }
 
+static bool uses_call(const ldr_flow *f, bool has_loader)
+{
+    return has_loader || !f->source->ops->run || f->asks_ttl;
+}
+
 ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_loading *how)
 {
     load *l = ldr_mem_zero(&f->mem, 1, sizeof *l + n * (sizeof *l->flights + sizeof *l->items));
     if (!l)
         return NULL;
-    ldr_op_init(&l->op, f, how->owner, LDR_NEVER);
+    ldr_owner owner = *how->owner;
+    if (!uses_call(f, how->has_loader)) /* another thread may drive and end it, and nothing is made inside its calls */
+        owner.parent = NULL;
+    ldr_op_init(&l->op, f, &owner, LDR_NEVER);
     l->op.deadline_us = how->deadline_us;
     l->op.step = load_step;
     l->op.end = load_end;
@@ -237,6 +245,5 @@ bool ldr_load_calls(const ldr_op *op)
 
 bool ldr_load_uses_call(const ldr_op *op)
 {
-    const load *l = (const load *)op;
-    return l->has_loader || !op->flow->source->ops->run || op->flow->asks_ttl;
+    return uses_call(op->flow, ((const load *)op)->has_loader);
 }

@@ -130,7 +130,7 @@ static void write_tiers(void *ctx)
         return;
     }
     k->record.version = f->source && f->source->ops->versioned(f->source, k->item.key) ? 0 : k->item.version;
-    if (ldr_flow_keep(f, &k->record, k->hash) == LDR_KEPT_TOO_LARGE)
+    if (ldr_flow_keep_at(f, &k->record, k->hash, p->asked_us) == LDR_KEPT_TOO_LARGE)
         too_large(p, k);
 }
 
@@ -414,9 +414,19 @@ bool ldr_put_needs_source(ldr_flow *f, int verb)
 
 int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *err)
 {
-    put p = {.op = {.flow = f}, .writing = *w};
-    put_key k = {.item = {.key = w->keys[0], .ttl_us = LDR_UNSET, .stale_ttl_us = LDR_UNSET, .out = LDR_BUF(&f->mem)},
-                 .made = LDR_BUF(&f->mem), .hash = ldr_hash(w->keys[0], f->seed)};
+    put p;
+    put_key k; /* what a write to the tiers looks at is set, no more: clearing all of it would be a good part of the work */
+    p.op.flow = f;
+    p.op.stage = TIERS;
+    p.tail = false;
+    p.writing = *w;
+    k.item.key = w->keys[0];
+    k.item.state = LDR_UNANSWERED;
+    k.item.version = 0;
+    k.item.ttl_us = k.item.stale_ttl_us = LDR_UNSET;
+    k.item.err.code = LDR_OK;
+    k.made = LDR_BUF(&f->mem);
+    k.hash = ldr_hash(w->keys[0], f->seed);
     if (w->verb == LDR_STORE) {
         k.item.value = w->values[0];
         k.item.value_kind = w->kinds[0];
