@@ -11,6 +11,8 @@ local calls = {}
 
 local running = coroutine.running
 local unpack = table.unpack or unpack -- luacheck: ignore 113
+-- The third result of a loader that ends in `return other_cache:get(key)`: it says nothing about this cache.
+local OUTCOMES = { l1 = true, l2 = true, loaded = true, joined = true, stale = true, absent = true, miss = true }
 local FAILURES = 256 -- failed loads whose error objects are kept for those who waited for them
 
 -- What stands for the running coroutine as a table key; the main chunk has none in LuaJIT.
@@ -72,7 +74,9 @@ local function give_loaded(st, op, i, key, context, value, err, opts)
     if err ~= nil then
         return fail(st, op, i, key, returned_error(err), context)
     end
-    if opts ~= nil then
+    if OUTCOMES[opts] then
+        opts = nil
+    elseif opts ~= nil then
         local wrong
         opts, wrong = options.answer(opts)
         if not opts then
