@@ -398,3 +398,39 @@ uint64_t counted(const house *h, enum ldr_metric what)
 {
     return ldr_meter_sum(h->flow->meter, what);
 }
+
+/* ---- what most reads need ----------------------------------------------------------------------------------- */
+
+house *house_plain(void)
+{
+    return house_new(&(house_options){.read_pattern = LDR_READ_THROUGH});
+}
+
+house *house_stale(void)
+{
+    const ldr_options times = {.ttl_us = 10 * (int64_t)LDR_SEC, .stale_ttl_us = 100 * (int64_t)LDR_SEC};
+    return house_new(&(house_options){.cache = times, .read_pattern = LDR_READ_THROUGH});
+}
+
+void load_key(house *h, const char *key, const char *value, int64_t version)
+{
+    task *t = ask(h, key);
+    give(t->spawned, value, version);
+    assert_int_equal(outcome_of(t), LDR_LOADED);
+    task_end(t);
+}
+
+void check_read(task *t, int outcome, const char *value)
+{
+    assert_int_equal(error_of(t), LDR_OK);
+    assert_int_equal(outcome_of(t), outcome);
+    assert_string_equal(value_of(t), value);
+    task_end(t);
+}
+
+void check_failed(task *t, int code)
+{
+    assert_int_equal(error_of(t), code);
+    assert_true(answer_of(t)->err.message[0] != '\0');
+    task_end(t);
+}

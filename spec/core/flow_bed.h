@@ -83,4 +83,10 @@ int64_t version_of(const task *t); /* of a write */
 const char *peek(house *h, const char *key); /* what L1 holds, as text; NULL: nothing. "-": absent */
 uint64_t counted(const house *h, enum ldr_metric what);
 
+house *house_plain(void);                                                  /* read_through, defaults */
+house *house_stale(void);                                                  /* ttl 10 s, stale_ttl 100 s */
+void load_key(house *h, const char *key, const char *value, int64_t version); /* from now on it is held */
+void check_read(task *t, int outcome, const char *value);                  /* it ended so; ends the task */
+void check_failed(task *t, int code);
+
 #endif
