@@ -193,9 +193,18 @@ describe("handles:", function()
                 or function(f) return setmetatable({}, { __gc = f }) end
             for i = 1, 5 do
                 local c = larder.open {}
-                _G["before" .. i] = proxy(function() pcall(c.get, c, "k", function() return 1 end) pcall(c.close, c) end)
+                _G["before" .. i] = proxy(function()
+                    pcall(c.get, c, "k", function() return 1 end)
+                    pcall(c.close, c)
+                end)
                 _G["c" .. i] = c
-                _G["after" .. i] = proxy(function() pcall(c.set, c, "k", 1) pcall(c.stats, c) end)
+                _G["after" .. i] = proxy(function()
+                    pcall(c.set, c, "k", 1)
+                    pcall(c.set, c, "k", "text")
+                    pcall(c.write, c, "k", function() end)
+                    pcall(c.get_many, c, { "k", "x" }, function() return {} end)
+                    pcall(c.stats, c)
+                end)
             end]]
     end)
 
@@ -425,8 +434,7 @@ describe("handles:", function()
                     for i = 1, 10 do
                         local c, failure = larder.open { l1 = { bytes = "32M", shards = 1 } }
                         if not c then
-                            assert(failure.code == "unavailable" or failure.code == "busy" or failure.code == "too_large"
-                                or failure.code, tostring(failure))
+                            assert(failure.code, tostring(failure))
                         else
                             all[#all + 1] = c
                             for k = 1, 200 do
@@ -449,7 +457,7 @@ describe("handles:", function()
     it("76 a locale with a decimal comma changes nothing", function()
         child_is_fine [[
             local set
-            for _, name in ipairs { "de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "de_DE", "it_IT.UTF-8", "pl_PL.UTF-8" } do
+            for _, name in ipairs { "de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "it_IT.UTF-8", "pl_PL.UTF-8" } do
                 set = set or os.setlocale(name)
             end
             for _, codec in ipairs { "msgpack", "json", "raw" } do

@@ -1,4 +1,4 @@
--- inputs_keys_spec.lua - bad input, items 1-17: keys. Each gives what docs/inputs.md says, and the next good call works.
+-- inputs_keys_spec.lua - bad input, items 1-17: keys. Each gives what docs/inputs.md says, and the next call works.
 
 local bed = require "spec.support.bed"
 local larder = require "larder"

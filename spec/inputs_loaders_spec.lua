@@ -81,7 +81,8 @@ describe("loaders:", function()
         for _, name in ipairs { "load", "load_many", "store", "delete" } do
             src[name] = function() return coroutine.yield(name) end
         end
-        local other = larder.open { source = larder.source.functions(src), ttl = function() return coroutine.yield "ttl" end }
+        local other = larder.open { source = larder.source.functions(src),
+            ttl = function() return coroutine.yield "ttl" end }
         local function drive(answers, fn)
             local co = coroutine.create(fn)
             local asked = {}
@@ -104,7 +105,9 @@ describe("loaders:", function()
         assert.is_string(got)
         asked, got = drive(answers, function() return other:delete "k" end)
         assert.same({ "delete", true }, { asked, got })
-        asked, got = drive(answers, function() return other:write("k", function() return coroutine.yield "load" end) end)
+        asked, got = drive(answers, function()
+            return other:write("k", function() return coroutine.yield "load" end)
+        end)
         assert.same({ "load", 5 }, { asked, got })
         asked = drive(answers, function() return other:refresh "k" end)
         assert.equal("load ttl", asked)
@@ -232,7 +235,8 @@ describe("loaders:", function()
     it("60 must be callable; a callable table is one in third place", function()
         misuse(function() local _ = c:get("k", 5) end, "got 5")
         misuse(function() local _ = c:get("k", nil, {}) end, "the loader must be a function", "a table")
-        misuse(function() local _ = c:get("k", nil, setmetatable({}, { __call = 5 })) end, "the loader must be a function")
+        misuse(function() local _ = c:get("k", nil, setmetatable({}, { __call = 5 })) end,
+            "the loader must be a function")
         misuse(function() local _ = c:get_many({ "k" }, nil, {}) end, "load_many must be a function")
         misuse(function() local _ = larder.source.functions { load = {} } end, "load must be a function")
         misuse(function() local _ = larder.source.functions {} end, "load (or load_many)")

@@ -1,5 +1,5 @@
--- inputs_values_spec.lua - bad input, items 18-37: values, through set and get and through loaders of a real cache. Each
--- gives what docs/inputs.md says, and the next good call works.
+-- inputs_values_spec.lua - bad input, items 18-37: values, through set and get and loaders of a real cache. Each gives
+-- what docs/inputs.md says, and the next good call works.
 
 local bed = require "spec.support.bed"
 local larder = require "larder"
@@ -182,8 +182,8 @@ describe("values:", function()
     it("31 metatables are not asked: tables are taken raw", function()
         local called = 0
         local function count() called = called + 1 return 1 end
-        local mt = { __index = count, __newindex = count, __len = count, __pairs = count, __ipairs = count, __eq = count,
-            __tostring = count, __call = count, __gc = nil, __mode = "v" }
+        local mt = { __index = count, __newindex = count, __len = count, __pairs = count, __ipairs = count,
+            __eq = count, __tostring = count, __call = count, __gc = nil, __mode = "v" }
         comes_back(setmetatable({ 1, 2, x = { 3 } }, mt), { 1, 2, x = { 3 } })
         assert.equal(0, called)
         c:set("k", setmetatable({}, mt))
@@ -223,8 +223,8 @@ describe("values:", function()
         for _, codec in ipairs { "msgpack", "json", "raw" } do
             c:close()
             c = larder.open { codec = codec, compress = { min = 64 } }
-            for _, bytes in ipairs { "ldr1\1\0\0\0" .. ("\255"):rep(64), "\40\181\47\253" .. ("z"):rep(200), "\221\255\255\255\255",
-                "\27Lua" .. ("\0"):rep(100), ("a"):rep(100000), "\27LJ\2" } do
+            for _, bytes in ipairs { "ldr1\1\0\0\0" .. ("\255"):rep(64), "\40\181\47\253" .. ("z"):rep(200),
+                "\221\255\255\255\255", "\27Lua" .. ("\0"):rep(100), ("a"):rep(100000), "\27LJ\2" } do
                 assert(c:set("k", bytes))
                 assert.is_true(c:get "k" == bytes)
                 assert.is_true(c:get "k" == bytes)

@@ -64,9 +64,11 @@ describe("an entry", function()
         assert.equal(6, entry.ttl)
         host:advance(8)
         entry = c:get_entry("k", function() error "down" end)
-        assert.same({ 12, -2, true, "stale", "weak" }, { entry.age, entry.ttl, entry.stale, entry.outcome, entry.level })
+        assert.same({ 12, -2, true, "stale", "weak" },
+            { entry.age, entry.ttl, entry.stale, entry.outcome, entry.level })
         entry = c:get_entry("k", { consistency = "weak" })
-        assert.same({ 12, -2, true, "stale", "weak" }, { entry.age, entry.ttl, entry.stale, entry.outcome, entry.level })
+        assert.same({ 12, -2, true, "stale", "weak" },
+            { entry.age, entry.ttl, entry.stale, entry.outcome, entry.level })
     end)
 
     it("counts its age from the moment the source was asked", function()
@@ -204,7 +206,7 @@ end)
 describe("a source that fails", function()
     after_each(function() c:close() end)
 
-    it("within stale_ttl gives the stale value, tells of the error, and is asked after 1 s, doubling to 30 s", function()
+    it("within stale_ttl gives the stale value and tells of the error; again after 1 s, doubling to 30 s", function()
         local asked, down = {}, false
         fresh { ttl = 10, stale_ttl = 1000, source = larder.source.functions {
             load = function()

@@ -358,7 +358,7 @@ describe("the user's own coroutines, without larder.run:", function()
         host:run(function()
             host:spawn(function()
                 host:sleep(1)
-                co = nil
+                co = nil -- luacheck: ignore 311
                 collectgarbage()
                 collectgarbage()
                 host:sleep(1)

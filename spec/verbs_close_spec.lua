@@ -320,7 +320,8 @@ describe("close", function()
         c = larder.open { ttl = function() c:close() return 5 end }
         c:get("k", function() return 1 end)
         fails("closed", nil, c:get "k")
-        c = larder.open { source = larder.source.functions { load = print, store = function() c:close() return true end } }
+        c = larder.open { source = larder.source.functions { load = print,
+            store = function() c:close() return true end } }
         c:set("k", 1)
         fails("closed", nil, c:get "k")
         c = larder.open { source = larder.source.functions { load_many = function() c:close() return {} end } }

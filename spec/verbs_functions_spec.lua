@@ -227,8 +227,8 @@ describe("a write through functions", function()
         fails("conflict", nil, c:set("k", 3, { if_version = 0 }))
         fails("conflict", nil, c:delete("k", { if_version = 1 }))
         assert.is_true((c:delete("k", { if_version = "2" })))
-        assert.same({ "store k false", "store k false", "store k 1", "store k 1", "store k 0", "delete k 1", "delete k 2" },
-            s.log)
+        assert.same({ "store k false", "store k false", "store k 1", "store k 1", "store k 0", "delete k 1",
+            "delete k 2" }, s.log)
     end)
 
     it("refuses a version of the caller's: the source gives it", function()
@@ -301,14 +301,18 @@ describe("the patterns over functions:", function()
 
     it("what cannot be raises at open", function()
         fresh "load"
-        local read_only, both = larder.source.functions { load = print }, larder.source.functions { load = print, store = print }
+        local read_only = larder.source.functions { load = print }
+        local both = larder.source.functions { load = print, store = print }
         misuse(function() local _ = larder.open { pattern = "read_through" } end, "read_through", "needs a source")
         misuse(function() local _ = larder.open { pattern = "write_through" } end, "write_through", "needs a source")
-        misuse(function() local _ = larder.open { pattern = "write_around", source = read_only } end, "write_around", "store")
-        misuse(function() local _ = larder.open { pattern = { "cache_aside", "read_through" }, source = both } end, "without both")
+        misuse(function() local _ = larder.open { pattern = "write_around", source = read_only } end,
+            "write_around", "store")
+        misuse(function() local _ = larder.open { pattern = { "cache_aside", "read_through" }, source = both } end,
+            "without both")
         misuse(function() local _ = larder.open { pattern = "write_behind", source = both } end, "not built yet")
         misuse(function() local _ = larder.open { pattern = "refresh_ahead", source = both } end, "not built yet")
-        misuse(function() local _ = larder.open { pattern = "read_trough", source = both } end, "pattern", '"read_trough"')
+        misuse(function() local _ = larder.open { pattern = "read_trough", source = both } end,
+            "pattern", '"read_trough"')
     end)
 end)
 

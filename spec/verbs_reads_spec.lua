@@ -67,7 +67,8 @@ describe("get", function()
     it("takes a callable table as loader in third place only", function()
         local callable = setmetatable({}, { __call = function(_, key) return "for " .. key end })
         assert.equal("for k", (c:get("k", nil, callable)))
-        misuse(function() local _ = c:get("other", callable, 1) end, "cache:get", "the loader must be a function, got 1")
+        misuse(function() local _ = c:get("other", callable, 1) end,
+            "cache:get", "the loader must be a function, got 1")
         assert.same(results(nil, nil, "miss"), results(c:get("other", callable))) -- an empty table of options
     end)
 

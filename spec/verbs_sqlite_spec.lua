@@ -149,7 +149,8 @@ describe("a cache over SQLite", function()
     it("of many: rows by key, each asked once; sets and deletes with errs by key", function()
         assert.same(results({ ["item:1"] = row(1), ["item:2"] = row(2) }, {}),
             results(c:get_many { "item:1", "item:2", "item:77", "item:1" }))
-        local versions, errs = c:set_many { ["item:1"] = { price = 1 }, ["item:2"] = { price = -2 }, ["item:3"] = { price = 3 } }
+        local versions, errs = c:set_many { ["item:1"] = { price = 1 }, ["item:2"] = { price = -2 },
+            ["item:3"] = { price = 3 } }
         assert.same({ ["item:1"] = tostring(row(1).version), ["item:3"] = tostring(row(3).version) }, versions)
         assert.equal("rejected", errs["item:2"].code)
         assert.same({ 1, 20, 3 }, { row(1).price, row(2).price, row(3).price })
@@ -218,7 +219,8 @@ describe("a cache over SQLite, opened", function()
 
     it("on a missing file: unavailable, and no file is made", function()
         local other = file .. ".none"
-        fails("unavailable", nil, larder.open { source = larder.source.sqlite { file = other, models = { item = { table = "items" } } } })
+        local source = larder.source.sqlite { file = other, models = { item = { table = "items" } } }
+        fails("unavailable", nil, larder.open { source = source })
         assert.is_nil(io.open(other))
     end)
 

@@ -1,5 +1,5 @@
--- verbs_writes_spec.lua - set, set_many, delete, delete_many, touch, invalidate, invalidate_all and write, in a cache that
--- has no source: what they give, how they fail, what they refuse.
+-- verbs_writes_spec.lua - set, set_many, delete, delete_many, touch, invalidate, invalidate_all and write, in a cache
+-- that has no source: what they give, how they fail, what they refuse.
 
 local bed = require "spec.support.bed"
 local larder = require "larder"

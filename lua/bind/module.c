@@ -10,6 +10,18 @@
 #include "bind/memo.h"
 #include "bind/sqlite.h"
 
+#include <dlfcn.h>
+
+LDR_API int luaopen_larder_core(lua_State *L);
+
+/* LuaJIT unloads modules before it has run the last finalizers of a closing state, and some may be ours. */
+static void stay_loaded(void)
+{
+    Dl_info here;
+    if (dladdr((const void *)(uintptr_t)luaopen_larder_core, &here) && here.dli_fname)
+        dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 /* The clock of ldr_clock_now with all its digits, so that what takes less than a microsecond can be measured. */
 static int now(lua_State *L)
 {
@@ -40,8 +52,9 @@ static void take(lua_State *L, lua_CFunction opener, const char *from, const cha
     lua_pop(L, 1);
 }
 
-LDR_API int luaopen_larder_core(lua_State *L)
+int luaopen_larder_core(lua_State *L)
 {
+    stay_loaded();
     ldr_lua_op_register(L);
     ldr_lua_mark_register(L);
     lua_createtable(L, 0, 16);

@@ -53,12 +53,12 @@ describe("R1, a fill that is older than a drop (seeds from " .. race.seed .. "):
                             host.pause()
                             return read
                         end)
-                        assert(value >= floor, ("read %s, but %d had been told of before"):format(tostring(value), floor))
+                        assert(value >= floor, ("read %s, %d had been told of before"):format(tostring(value), floor))
                     end
                 end }, { 2, function()
                     for _ = 1, 3 do
                         host.pause()
-                        if name == "set" then -- the caller's write and its set are one step, or nothing could be promised
+                        if name == "set" then -- the caller's write and its set are one step
                             truth = truth + 1
                             assert(c:set("k", truth))
                             settled = truth

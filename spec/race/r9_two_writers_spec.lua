@@ -47,7 +47,7 @@ describe("R9, two writers through the source (seeds from " .. race.seed .. "):",
                     end
                 end })
                 local value = c:get("k", { timeout = 1000 })
-                assert(value == rows.k.value, ("%s is held, %s is true"):format(tostring(value), tostring(rows.k.value)))
+                assert(value == rows.k.value, ("%s is held, not %s"):format(tostring(value), tostring(rows.k.value)))
                 c:close()
             end)
         end)

@@ -1,4 +1,5 @@
 /* posix.c - what specs of processes need and Lua lacks: fork, signals, threads with a Lua state each. */
+#define _GNU_SOURCE 1
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>

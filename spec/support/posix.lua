@@ -10,8 +10,8 @@ local function run(command)
 end
 
 if not run(("test %s -nt spec/support/posix.c"):format(target)) then
-    local build = "mkdir -p %s && ${CC:-cc} -std=c11 -D_GNU_SOURCE -O1 -fPIC -pthread $(pkg-config --cflags %s) -shared -o %s.$$ "
-        .. "spec/support/posix.c && mv %s.$$ %s"
+    local build = "mkdir -p %s && ${CC:-cc} -std=gnu11 -O1 -fPIC -pthread $(pkg-config --cflags %s) -shared "
+        .. "-o %s.$$ spec/support/posix.c && mv %s.$$ %s"
     assert(run(build:format(folder, lua, target, target, target)), "cannot build " .. target)
 end
 package.cpath = folder .. "/?.so;" .. package.cpath
