@@ -136,6 +136,10 @@ static void answered(load *l)
     int64_t now = ldr_clock_now(&f->clock);
     for (size_t i = 0; i < l->n; i++)
         l->flights[i]->load_us = now - l->flights[i]->asked_us;
+#ifdef LDR_BUG_AGE
+    for (size_t i = 0; i < l->n; i++)
+        l->flights[i]->asked_us = now;
+#endif
     ldr_meter_note(f->meter, LDR_LAT_load, (now - l->flights[0]->asked_us) * 1000, l->n);
     settle_request(l);
 }
