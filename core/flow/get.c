@@ -23,6 +23,7 @@ typedef struct get_key {
 typedef struct get {
     ldr_op op;
     ldr_asking asking;
+    int64_t now_us; /* of this step: reading the clock is a good part of a miss */
     int64_t wait_until_us;
     size_t n_settled;
     ldr_flight **flights; /* room for one a key: those to be loaded, later those waited for */
@@ -86,13 +87,13 @@ static bool look_at(get *g, get_key *k, bool touch)
 {
     ldr_flow *f = g->op.flow;
     ldr_look look = {.key = k->key, .hash = k->hash, .level = g->asking.level, .touch = touch,
-                     .now_us = ldr_clock_now(&f->clock)};
+                     .now_us = g->now_us};
     return ldr_flow_look(f, &look, &k->buffers, &k->answer, NULL) && k->answer.outcome != LDR_MISS;
 }
 
 static bool is_fresh(const get *g, const get_key *k)
 {
-    return k->answer.tier == LDR_TIER_L1 && ldr_clock_now(&g->op.flow->clock) < k->answer.soft_us;
+    return k->answer.tier == LDR_TIER_L1 && g->now_us < k->answer.soft_us;
 }
 
 /* Answers with the value of the last look, past its soft expiry; false: there was none. */
@@ -124,11 +125,11 @@ static bool answer_held(get *g, get_key *k)
 static void look(get *g, get_key *k)
 {
     ldr_flow *f = g->op.flow;
-    if (look_at(g, k, true) && !g->asking.refresh) {
+    if (!g->asking.not_held && look_at(g, k, true) && !g->asking.refresh) {
         answer_with(g, k, &k->answer);
     } else if (!asks_somebody(g)) {
         answer_with(g, k, &(ldr_answer){.kind = LDR_NONE, .outcome = LDR_MISS});
-    } else if (g->asking.refresh || !ldr_backoff_waits(f->backoff, k->hash, ldr_clock_now(&f->clock)) ||
+    } else if (g->asking.refresh || !ldr_backoff_waits(f->backoff, k->hash, g->now_us) ||
                !answer_stale(g, k)) { /* in its back-off, with nothing stale to give: it is tried after all */
         ldr_buf_free(&k->buffers.bytes);
         ldr_buf_free(&k->buffers.made);
@@ -186,7 +187,7 @@ static void begin_flight(get *g, get_key *k, bool join, bool may_fill)
     ldr_list_init(&k->waiter.link);
     g->looked = k;
     ldr_flight_ask ask = {.key = k->key, .hash = k->hash, .join = join, .may_fill = may_fill,
-                          .now_us = ldr_clock_now(&f->clock), .lease_us = f->lease_us,
+                          .now_us = g->now_us, .lease_us = f->lease_us,
                           .host = g->op.owner.host, .waiter = &k->waiter, .ctx = g,
                           .held = g->asking.refresh || !join ? NULL : held_by_now};
     switch (ldr_flight_begin(f->flights, &ask, &k->flight)) {
@@ -321,28 +322,27 @@ static void waited_too_long(get *g, get_key *k)
         fail_with(g, k, LDR_TIMEOUT, "waited too long for another caller's load");
 }
 
-static void wait_for(get *g, get_key *k, int64_t now_us)
+static void wait_for(get *g, get_key *k)
 {
     if (ldr_flight_done(g->op.flow->flights, k->flight))
         landed(g, k);
     else if (atomic_load_explicit(&g->op.flow->closing, memory_order_relaxed))
         fail_with(g, k, LDR_CLOSED, "the cache was closed meanwhile");
-    else if (now_us >= g->op.deadline_us && !answer_held(g, k))
+    else if (g->now_us >= g->op.deadline_us && !answer_held(g, k))
         fail_with(g, k, LDR_TIMEOUT, "deadline passed before its load ended");
-    else if (k->state == WAITING && !k->led && now_us >= g->wait_until_us)
+    else if (k->state == WAITING && !k->led && g->now_us >= g->wait_until_us)
         waited_too_long(g, k);
 }
 
 /* Looks at all that is waited for; true: something changed, the stages must be gone through again. */
 static bool look_round(get *g)
 {
-    int64_t now = ldr_clock_now(&g->op.flow->clock);
     size_t settled = g->n_settled;
     bool changed = false;
     for (size_t i = 0; i < g->asking.n_keys; i++) {
         get_key *k = &g->keys[i];
         if (k->state == WAITING)
-            wait_for(g, k, now);
+            wait_for(g, k);
         changed = changed || k->state == ASKING || (k->state == WAITING && k->led && !k->loads);
     }
     return changed || g->n_settled != settled;
@@ -374,7 +374,7 @@ static ldr_want done(get *g)
 {
     ldr_flow *f = g->op.flow;
     if (g->op.stage == DONE)
-        ldr_meter_note(f->meter, LDR_LAT_get, (ldr_clock_now(&f->clock) - g->op.begun_us) * 1000, g->asking.n_keys);
+        ldr_meter_note(f->meter, LDR_LAT_get, (g->now_us - g->op.begun_us) * 1000, g->asking.n_keys);
     g->op.stage = DONE + 1;
     return (ldr_want){.kind = LDR_WANT_DONE};
 }
@@ -383,6 +383,7 @@ static ldr_want get_step(ldr_op *op)
 {
     get *g = (get *)op;
     op->n_parked = 0;
+    g->now_us = op->stage == LOOK ? op->begun_us : ldr_clock_now(&op->flow->clock);
     for (;;) {
         if (g->n_settled == g->asking.n_keys && op->stage < DONE)
             op->stage = DONE;

@@ -212,8 +212,7 @@ ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_lo
     ldr_owner owner = *how->owner;
     if (!uses_call(f, how->has_loader)) /* another thread may drive and end it, and nothing is made inside its calls */
         owner.parent = NULL;
-    ldr_op_init(&l->op, f, &owner, LDR_NEVER);
-    l->op.deadline_us = how->deadline_us;
+    ldr_op_init_until(&l->op, f, &owner, how->deadline_us);
     l->op.step = load_step;
     l->op.end = load_end;
     l->ttls = how->ttls;

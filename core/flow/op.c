@@ -3,10 +3,16 @@
 
 void ldr_op_init(ldr_op *op, ldr_flow *flow, const ldr_owner *owner, int64_t timeout_us)
 {
-    op->flow = flow;
-    op->owner = *owner;
+    ldr_op_init_until(op, flow, owner, LDR_NEVER);
     op->begun_us = ldr_clock_now(&flow->clock);
     op->deadline_us = ldr_time_add(op->begun_us, timeout_us);
+}
+
+void ldr_op_init_until(ldr_op *op, ldr_flow *flow, const ldr_owner *owner, int64_t deadline_us)
+{
+    op->flow = flow;
+    op->owner = *owner;
+    op->deadline_us = deadline_us;
     ldr_list_init(&op->inner);
     ldr_list_init(&op->sibling);
     if (owner->parent)

@@ -51,7 +51,8 @@ struct ldr_op {
 
 ldr_want ldr_op_step(ldr_op *op);
 void ldr_op_end(ldr_op *op); /* NULL is fine */
-void ldr_op_init(ldr_op *op, ldr_flow *flow, const ldr_owner *owner, int64_t timeout_us);
+void ldr_op_init(ldr_op *op, ldr_flow *flow, const ldr_owner *owner, int64_t timeout_us); /* from now */
+void ldr_op_init_until(ldr_op *op, ldr_flow *flow, const ldr_owner *owner, int64_t deadline_us); /* reads no clock */
 
 /* ---- get: one key or many --------------------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ typedef struct ldr_asking {
     int on_timeout;        /* enum ldr_on_timeout, -1: the cache's */
     bool has_loader;       /* a loader of the call: wins over the source */
     bool refresh, no_guard;
+    bool not_held;         /* the caller has just looked: L1 holds nothing of the key */
 } ldr_asking;
 
 #define LDR_ASKING_DEFAULTS                                                                                      \
