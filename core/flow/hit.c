@@ -11,15 +11,30 @@ static int outcome_at(int64_t now_us, int level, const ldr_record *r)
                                         : LDR_HIT_L1;
 }
 
+/* All but the room for an error's message, which is most of it and is read only where there is an error. */
+static void clear(ldr_answer *a)
+{
+    a->value = (ldr_slice){0};
+    a->kind = LDR_NONE;
+    a->outcome = LDR_MISS;
+    a->tier = LDR_TIER_NONE;
+    a->version = a->asked_us = a->soft_us = 0;
+    a->weaker = false;
+    a->err.code = LDR_OK;
+    a->err.version = 0;
+    a->err.message[0] = '\0';
+    a->ref = (ldr_slot_ref){0};
+}
+
 static bool look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, ldr_record *r)
 {
-    *out = (ldr_answer){.kind = LDR_NONE};
+    clear(out);
     if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, r, &b->bytes, &out->ref))
         return false;
     if (r->kind != LDR_NONE && ldr_unseal(&f->sealing, r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
         if (out->err.code == LDR_CORRUPT)
             ldr_shelf_erase(f->shelf, what->key, what->hash);
-        *out = (ldr_answer){.kind = LDR_NONE};
+        clear(out);
         return false;
     }
     out->tier = LDR_TIER_L1;
