@@ -104,8 +104,8 @@ static int level_at(lua_State *L, int idx, const ldr_flow *f)
     return !word ? f->level : *word == 'w' ? LDR_WEAK : LDR_EVENTUAL;
 }
 
-/* hit(key, level, memo) -> value, outcome; nothing when an operation is needed; nil, code, message when refused */
-static int cache_hit(lua_State *L)
+/* What a hit gives, 0 where there is none; *held then says whether something is held all the same. */
+static int hit(lua_State *L, bool *held)
 {
     ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
     ldr_flow *f = &ud->shared->cache->flow;
@@ -118,7 +118,9 @@ static int cache_hit(lua_State *L)
     int level = level_at(L, 3, f);
     bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in so many is timed and stands for all */
     int64_t begun = timed ? now_ns() : 0;
-    if (!ldr_flow_hit(f, key, hash, level, &ud->hit, &a))
+    bool is = ldr_flow_hit(f, key, hash, level, &ud->hit, &a);
+    *held = a.tier == LDR_TIER_L1;
+    if (!is)
         return 0;
     int n = push_answer(L, &a);
     if (timed)
@@ -126,6 +128,21 @@ static int cache_hit(lua_State *L)
     if (n == 2 && a.outcome == LDR_HIT_L1 && a.ref.at && lua_isuserdata(L, 4))
         ldr_lua_memo_put(L, 4, 2, lua_gettop(L) - 1, &a.ref, a.soft_us);
     return n;
+}
+
+/* hit(key, level, memo) -> value, outcome; nothing when an operation is needed; nil, code, message when refused */
+static int cache_hit(lua_State *L)
+{
+    bool held;
+    return hit(L, &held);
+}
+
+/* read(key, nil, memo) -> as hit; where that gives nothing, as load. Only where the source needs no Lua. */
+static int cache_read(lua_State *L)
+{
+    bool held;
+    int n = hit(L, &held);
+    return n ? n : ldr_lua_load_now(L, held);
 }
 
 /* peek(key) -> value, outcome | nil, "miss" */
@@ -437,7 +454,7 @@ static const luaL_Reg methods[] = {
     {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
     {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
-    {"mark", ldr_lua_mark},     {"load", ldr_lua_load},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
+    {"mark", ldr_lua_mark},     {"read", cache_read},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
     {NULL, NULL},
 };
 

@@ -52,20 +52,19 @@ static seat *take_seat(lua_State *L)
     return s;
 }
 
-/* cache:load(key, level) -> value, outcome | nil, code, message. Only where the source needs no Lua. */
-int ldr_lua_load(lua_State *L)
+/* Argument 1 is a cache that was entered, 2 a key that was checked. Gives value, outcome | nil, code, message. */
+int ldr_lua_load_now(lua_State *L, bool held)
 {
-    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_lua_cache *ud = lua_touserdata(L, 1);
     ldr_flow *f = &ud->shared->cache->flow;
     ldr_err err;
     ldr_slice key;
-    key.p = luaL_checklstring(L, 2, &key.n);
-    if (ldr_cache_enter(ud->shared->cache, &err) != LDR_OK || ldr_cache_check_key(key, &err) != LDR_OK)
-        return ldr_lua_fail(L, &err);
+    key.p = lua_tolstring(L, 2, &key.n);
     ldr_asking a = LDR_ASKING_DEFAULTS;
     a.keys = &key;
     a.n_keys = 1;
     a.level = f->level;
+    a.not_held = !held;
     ldr_owner owner = {.host = ud->shared};
     seat *s = take_seat(L);
     s->op = ldr_get_begin(f, &a, &owner);

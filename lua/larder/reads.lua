@@ -107,9 +107,22 @@ local function ask(st, who, key, o, loader, args)
     return context, op
 end
 
+-- A hit, or a load by a source that needs no Lua, where nothing else could go on meanwhile: one call of C.
+local function read_now(st, who, key)
+    local value, outcome, trouble = st.core:read(key, nil, st.memo)
+    if trouble then
+        check_model(who, st, key)
+        return nil, errors.new(outcome, trouble)
+    end
+    return value, nil, outcome
+end
+
 -- What get does once the memo had no answer; also get with opts, and refresh (o.refresh).
 local function get(st, who, key, o, loader, args)
     check_key(who, key)
+    if st.direct and not (o or loader or st.bypass or st.parents[calls.here(st)] or st.sched:can_wait()) then
+        return read_now(st, who, key)
+    end
     o = past_cache(st, key, o) or o
     if not (o and o.refresh) then
         local value, outcome, trouble = st.core:hit(key, o and o.level, st.memo)
@@ -118,14 +131,6 @@ local function get(st, who, key, o, loader, args)
         elseif outcome then
             return value, nil, outcome
         end
-    end
-    if st.direct and not (o or loader or st.sched:can_wait() or st.parents[calls.here(st)]) then
-        check_model(who, st, key)
-        local value, outcome, trouble = st.core:load(key)
-        if trouble then
-            return nil, errors.new(outcome, trouble)
-        end
-        return value, nil, outcome
     end
     local context, op = ask(st, who, key, o, loader, args)
     if not context then
