@@ -1,5 +1,5 @@
--- model_spec.lua - long random lives of a cache beside a model of a few lines, on a clock that the test moves: each verb
--- must give what the model gives, to the microsecond.
+-- model_spec.lua - long random lives of a cache beside a model of a few lines, on a clock that the test moves: each
+-- verb must give what the model gives, to the microsecond.
 
 local larder = require "larder"
 local race = require "spec.support.race"

@@ -222,6 +222,20 @@ local function refused(_, code, message)
     return nil, errors.new(code, message)
 end
 
+-- Caches of one name hear each other, so none of them may set past the way that tells.
+local function join(st)
+    local family = st.name and state.join(st) or {}
+    if next(family) == nil or next(family, next(family)) == nil then
+        return
+    end
+    for other in next, family do
+        other.fast_set = nil
+        if other.handle[1] then
+            other.handle[1].set = nil
+        end
+    end
+end
+
 -- A cache by checked options on a host (a scheduler): the handle, or nil and an error.
 function cache.open(given, default_host)
     local o = options.open(given)
@@ -245,6 +259,7 @@ function cache.open(given, default_host)
     if not (st.writes_source or st.ttl_function) then
         st.fast_set = quick.set(handle, writes.set, ud, refused)
     end
+    join(st)
     if host.attach then
         host:attach(ud)
     end

@@ -20,6 +20,45 @@ function state.check(self, verb)
     return st
 end
 
+---- namesakes: what one cache changes, the others of its name forget ------------------------------------------------
+
+local families = setmetatable({}, { __mode = "v" }) -- name -> the states of that name
+
+-- Adds a cache to those of its name; gives all of them.
+function state.join(st)
+    local family = families[st.name] or setmetatable({}, { __mode = "k" })
+    families[st.name], st.family, family[st] = family, family, true
+    return family
+end
+
+-- One may be half collected: its core then refuses.
+local function drop(other, key)
+    if key then
+        other.core:drop(key)
+    else
+        other.core:drop_all()
+    end
+    if other.listening then
+        state.tell(other)
+    end
+end
+
+-- The namesakes forget the key; all keys without one.
+function state.spread(st, key)
+    if not st.family then
+        return
+    end
+    local others = {} -- handlers may open more of the name
+    for other in next, st.family do
+        others[#others + 1] = other ~= st and other or nil
+    end
+    for _, other in ipairs(others) do
+        pcall(drop, other, key)
+    end
+end
+
+---- events ----------------------------------------------------------------------------------------------------------
+
 -- Is somebody telling already, further down on this stack? A coroutine that was left within a handler, or was dropped
 -- there, holds up nobody.
 local function is_telling(st)

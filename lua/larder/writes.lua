@@ -52,11 +52,15 @@ local function operate(st, verb, keys, values, o, each)
     if not fine then
         for i, key in ipairs(keys) do
             each(i, key, nil, err)
+            state.spread(st, key)
         end
         return true
     end
     for i, key in ipairs(keys) do
         version, code, message, fine = op:written(i)
+        if version or not code or code == "lost" then
+            state.spread(st, key)
+        end
         each(i, key, version, not version and code and calls.error_of(st, context, key, code, message, fine) or nil)
     end
     st.sched:forget(op:id())
@@ -104,6 +108,7 @@ function writes.set(self, key, value, opts)
     if not version then
         return then_tell(st, nil, failure(code, message, held))
     end
+    state.spread(st, key)
     return then_tell(st, version)
 end
 
@@ -202,6 +207,7 @@ function writes.invalidate(self, key, opts)
     if not fine then
         return nil, errors.new(code, message)
     end
+    state.spread(st, key)
     return then_tell(st, true)
 end
 
@@ -211,10 +217,11 @@ function writes.invalidate_all(self)
     if not fine then
         return nil, errors.new(code, message)
     end
+    state.spread(st)
     return then_tell(st, true)
 end
 
----- write(keys, fn, ...) -------------------------------------------------------------------------------------------------
+---- write(keys, fn, ...) ----------------------------------------------------------------------------------------------
 
 local function open_bypass(st, keys)
     st.bypass = st.bypass or setmetatable({}, { __mode = "k" })
@@ -233,9 +240,12 @@ local function open_bypass(st, keys)
     end
 end
 
-local function end_write(st, marks, close_bypass, fine, ...)
+local function end_write(st, keys, marks, close_bypass, fine, ...)
     close_bypass()
     marks:release()
+    for _, key in ipairs(keys) do
+        state.spread(st, key)
+    end
     if fine then
         return then_tell(st, ...)
     end
@@ -252,7 +262,7 @@ function writes.write(self, keys, fn, ...)
     if not marks then
         return nil, errors.new(code, message)
     end
-    return end_write(st, marks, open_bypass(st, list), xpcall(fn, errors.handler, ...))
+    return end_write(st, list, marks, open_bypass(st, list), xpcall(fn, errors.handler, ...))
 end
 
 return writes
