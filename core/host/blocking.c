@@ -191,8 +191,11 @@ static _Atomic int64_t *door_of(ldr_cache *c)
 /* Whoever got in goes out by leave(), and touches the cache no more. */
 static int enter(ldr_cache *c, ldr_err *err)
 {
+    int code = atomic_load(c->gate) > 0 ? LDR_OK : ldr_cache_enter(c, err); /* a child starts to count anew: before it is in */
+    if (code != LDR_OK)
+        return code;
     atomic_fetch_add(door_of(c), 1);
-    int code = ldr_cache_enter(c, err);
+    code = ldr_cache_enter(c, err);
     if (code != LDR_OK)
         atomic_fetch_sub(door_of(c), 1);
     return code;

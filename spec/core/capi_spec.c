@@ -592,7 +592,12 @@ static int child_uses(ldr_cache *c)
         return 3;
     ldr_value_free(c, &v);
     ldr_stats(c, &s);
-    ldr_close(c, SEC);
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    int64_t begun = ldr_clock_now(&clock);
+    ldr_close(c, 20 * SEC);
+    if (ldr_clock_now(&clock) - begun >= 20 * SEC) /* it waited for somebody who is not inside */
+        return 5;
     return s.entries == 1 ? 0 : 4;
 }
 
