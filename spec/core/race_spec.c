@@ -333,6 +333,21 @@ static void r_two_loaders_in_a_ring(void **state)
     house_free(h);
 }
 
+/* A load that Larder's thread may drive and end stands in no list of its caller's loader, which another thread walks. */
+static void a_load_that_wants_no_call_is_nobodys_child(void **state)
+{
+    (void)state;
+    house *h = through();
+    task *outer = ask_load(h, "a");
+    h->parent = outer->spawned;
+    task *inner = ask(h, "b");
+    h->parent = NULL;
+    assert_ptr_equal(inner->op->owner.parent, outer->spawned->op);
+    assert_null(inner->spawned->op->owner.parent);
+    assert_true(ldr_list_empty(&inner->spawned->op->sibling));
+    house_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +368,7 @@ int main(void)
         cmocka_unit_test(p6_one_loader_though_one_comes_late_to_the_door),
         cmocka_unit_test(r29_a_late_holder_is_fenced_off),
         cmocka_unit_test(r_two_loaders_in_a_ring),
+        cmocka_unit_test(a_load_that_wants_no_call_is_nobodys_child),
     };
     return cmocka_run_group_tests_name("race", tests, NULL, NULL);
 }
