@@ -122,6 +122,21 @@ void ldr_loop_post(ldr_loop *l, uint64_t id)
     pthread_mutex_unlock(&l->lock);
 }
 
+void ldr_loop_forget(ldr_loop *l, uint64_t id)
+{
+    pthread_mutex_lock(&l->lock);
+    uint32_t kept = 0, n = l->n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t other = l->ring[(l->first + i) % ROOM];
+        if (other != id)
+            l->ring[(l->first + kept++) % ROOM] = other;
+    }
+    l->n = kept;
+    if (n > 0 && kept == 0 && !l->dropped)
+        lower_flag(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
 int ldr_loop_fd(const ldr_loop *l)
 {
     return l->fd;

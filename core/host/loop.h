@@ -15,6 +15,7 @@ typedef struct ldr_loop ldr_loop;
 ldr_loop *ldr_loop_new(const ldr_mem *mem); /* NULL: out of memory or descriptors */
 void ldr_loop_free(ldr_loop *l);
 void ldr_loop_post(ldr_loop *l, uint64_t id); /* from any thread */
+void ldr_loop_forget(ldr_loop *l, uint64_t id); /* what was posted of it is taken back: nobody waits for it any more */
 int ldr_loop_fd(const ldr_loop *l);
 /* Waits until something was posted or timeout_us passed (0: only looks; below 0: no limit). Copies up to `max` ids and
  * gives their number. EINTR is not an error: it goes on waiting. Sets *overflow when posts were dropped. */

@@ -102,6 +102,27 @@ static void the_ring_wraps(void **state)
     }
 }
 
+static void what_was_posted_of_an_id_can_be_taken_back(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    ldr_loop_forget(*state, 5);
+    for (uint64_t id = 5; id < 8; id++) {
+        ldr_loop_post(*state, id);
+        ldr_loop_post(*state, 5);
+    }
+    ldr_loop_forget(*state, 5);
+    assert_true(is_readable(*state));
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 2);
+    assert_int_equal(ids[0], 6);
+    assert_int_equal(ids[1], 7);
+    ldr_loop_post(*state, 5);
+    ldr_loop_forget(*state, 5);
+    assert_false(is_readable(*state));
+    ldr_loop_post(*state, 9);
+    assert_true(is_readable(*state));
+}
+
 static void a_limit_ends_the_wait(void **state)
 {
     uint64_t ids[4];
@@ -341,6 +362,7 @@ int main(void)
         ON_LOOP(a_full_ring_tells_once),
         ON_LOOP(exactly_full_is_no_overflow),
         ON_LOOP(the_ring_wraps),
+        ON_LOOP(what_was_posted_of_an_id_can_be_taken_back),
         ON_LOOP(a_limit_ends_the_wait),
         ON_LOOP(a_post_ends_a_wait_without_limit),
         ON_LOOP(signals_do_not_end_a_wait),
