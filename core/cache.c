@@ -12,7 +12,13 @@
 
 #define PAGE_BYTES 4096
 
-enum { GATE_SHUT = 0, GATE_OPEN = 1, GATE_BUILDING = 2 };
+/* Above 0: open, and in each incarnation another number, for a memo that remembers slots of the one before must see it. */
+enum { GATE_BUILDING = -1, GATE_SHUT = 0 };
+
+static int32_t open_for(const ldr_cache *c)
+{
+    return (int32_t)(c->incarnation % INT32_MAX) + 1;
+}
 
 #define MOST_INTERVAL 1e6 /* seconds */
 #define LEASE_LEAST_US (60 * (int64_t)LDR_SEC) /* a load in this process is known to live: its lease is renewed so long */
@@ -86,7 +92,7 @@ static int open_gate(ldr_cache *c, ldr_err *err)
         return ldr_fail_oom(err);
     madvise(page, PAGE_BYTES, MADV_WIPEONFORK);
     c->gate = page;
-    *c->gate = GATE_OPEN;
+    *c->gate = open_for(c);
     c->pid = getpid();
     return LDR_OK;
 }
@@ -222,7 +228,7 @@ static int start_anew(ldr_cache *c, ldr_err *err)
     if (c->changes.interval_us > 0)
         ldr_changes_begin(&c->changes, NULL);
     c->pid = getpid();
-    atomic_store_explicit(c->gate, GATE_OPEN, memory_order_release);
+    atomic_store_explicit(c->gate, open_for(c), memory_order_release);
     return LDR_OK;
 }
 
@@ -235,7 +241,7 @@ static int pass_gate(ldr_cache *c, ldr_err *err)
             return ldr_fail(err, LDR_CLOSED, "the cache is closed");
         if (atomic_compare_exchange_strong(c->gate, &gate, GATE_BUILDING))
             return start_anew(c, err);
-        if (gate == GATE_OPEN)
+        if (gate > GATE_SHUT)
             return LDR_OK;
         sched_yield();
     }
@@ -245,7 +251,7 @@ int ldr_cache_enter(ldr_cache *c, ldr_err *err)
 {
     if (atomic_load_explicit(&c->state, memory_order_acquire) == LDR_CACHE_CLOSED)
         return ldr_fail(err, LDR_CLOSED, "the cache is closed");
-    if (atomic_load_explicit(c->gate, memory_order_acquire) != GATE_OPEN) {
+    if (atomic_load_explicit(c->gate, memory_order_acquire) <= GATE_SHUT) {
         int code = pass_gate(c, err);
         if (code != LDR_OK)
             return code;
@@ -265,7 +271,7 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
 {
     if (atomic_exchange(&c->state, LDR_CACHE_CLOSED) == LDR_CACHE_CLOSED)
         return;
-    bool own = *c->gate == GATE_OPEN; /* not: a child that never used it. The parent's thread is not here */
+    bool own = *c->gate > GATE_SHUT; /* not: a child that never used it. The parent's thread is not here */
     *c->gate = GATE_SHUT;
     if (!own)
         return;

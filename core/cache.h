@@ -23,7 +23,7 @@ struct ldr_cache {
     ldr_thread *thread;
     ldr_changes changes;
     atomic_bool chore_runs;
-    _Atomic int32_t *gate;  /* 1: open, in the process that opened it; 0: closed, or a child that must start anew; 2: it does */
+    _Atomic int32_t *gate;  /* 1 + incarnation: open; 0: closed, or a child that must start anew; below 0: it does */
     uint32_t incarnation;   /* moves when a child started anew: whoever remembers slots must forget them */
     _Atomic int state;      /* enum ldr_cache_state */
     _Atomic int32_t pid;    /* of the process whose rooms these are */

@@ -28,12 +28,52 @@ void ldr_lua_shared_release(ldr_lua_shared *s)
     free(s);
 }
 
+void ldr_lua_shared_leave(ldr_lua_shared *s)
+{
+    if (s->closed && !s->collected && s->refs == 2) /* this one and the closed cache's own */
+        ldr_cache_strip(s->cache);
+    ldr_lua_shared_release(s);
+}
+
 ldr_lua_cache *ldr_lua_cache_check(lua_State *L, int idx)
 {
     ldr_lua_cache *ud = luaL_checkudata(L, idx, LDR_LUA_CACHE);
     if (!ud->shared || !ud->shared->cache)
-        luaL_error(L, "a larder cache that was never opened");
+        luaL_error(L, "a larder cache that was never opened, or is collected already");
     return ud;
+}
+
+#define BUFFERS "larder.buffers"
+
+static int buffers_gc(lua_State *L)
+{
+    ldr_hit_buffers *b = luaL_checkudata(L, 1, BUFFERS);
+    ldr_buf_free(&b->bytes);
+    ldr_buf_free(&b->made);
+    return 0;
+}
+
+/* Finalizers run with the collector stopped. */
+ldr_hit_buffers *ldr_lua_buffers(lua_State *L, ldr_lua_cache *ud)
+{
+    if (lua_gc(L, LUA_GCISRUNNING, 0) == 1)
+        return &ud->hit;
+    ldr_hit_buffers *b = lua_newuserdata(L, sizeof *b);
+    *b = (ldr_hit_buffers){LDR_BUF(ud->hit.bytes.mem), LDR_BUF(ud->hit.made.mem)};
+    if (luaL_newmetatable(L, BUFFERS)) {
+        lua_pushcfunction(L, buffers_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+void ldr_lua_buffers_done(ldr_lua_cache *ud, ldr_hit_buffers *b)
+{
+    if (b == &ud->hit)
+        return;
+    ldr_buf_free(&b->bytes);
+    ldr_buf_free(&b->made);
 }
 
 static int cache_gc(lua_State *L)
@@ -47,18 +87,18 @@ static int cache_gc(lua_State *L)
         return 0;
     if (s->cache)
         ldr_cache_shut(s->cache, 0);
-    s->closed = true;
+    s->closed = s->collected = true;
     ldr_lua_shared_release(s);
     return 0;
 }
 
-/* The newest incarnation may have another shelf: what the memo remembers are slots of the old one. */
+/* The newest incarnation has another shelf: what the memo remembers are slots of the old one, and until it is cleared here
+ * it answers nothing. */
 static int enter(lua_State *L, ldr_lua_cache *ud, int memo, ldr_err *err)
 {
     int code = ldr_cache_enter(ud->shared->cache, err);
-    if (ud->incarnation != ud->shared->cache->incarnation) {
-        if (memo && lua_isuserdata(L, memo))
-            ldr_lua_memo_clear(L, memo);
+    if (code == LDR_OK && ud->incarnation != ud->shared->cache->incarnation && memo && lua_isuserdata(L, memo)) {
+        ldr_lua_memo_clear(L, memo);
         ud->incarnation = ud->shared->cache->incarnation;
     }
     return code;
@@ -118,14 +158,16 @@ static int hit(lua_State *L, bool *held)
     int level = level_at(L, 3, f);
     bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in so many is timed and stands for all */
     int64_t begun = timed ? now_ns() : 0;
-    bool is = ldr_flow_hit(f, key, hash, level, &ud->hit, &a);
+    bool remembers = lua_type(L, 4) == LUA_TUSERDATA;
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
+    int n = ldr_flow_hit(f, key, hash, level, b, &a) ? push_answer(L, &a) : 0;
     *held = a.tier == LDR_TIER_L1;
-    if (!is)
+    ldr_lua_buffers_done(ud, b);
+    if (n == 0)
         return 0;
-    int n = push_answer(L, &a);
     if (timed)
         note_hit(f->meter, now_ns() - begun);
-    if (n == 2 && a.outcome == LDR_HIT_L1 && a.ref.at && lua_isuserdata(L, 4))
+    if (n == 2 && a.outcome == LDR_HIT_L1 && a.ref.at && remembers)
         ldr_lua_memo_put(L, 4, 2, lua_gettop(L) - 1, &a.ref, a.soft_us);
     return n;
 }
@@ -154,11 +196,11 @@ static int cache_peek(lua_State *L)
     ldr_answer a;
     if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
-    if (ldr_flow_peek(&ud->shared->cache->flow, key, &ud->hit, &a)) {
-        int n = push_answer(L, &a);
-        if (n > 0)
-            return n;
-    }
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
+    int n = ldr_flow_peek(&ud->shared->cache->flow, key, b, &a) ? push_answer(L, &a) : 0;
+    ldr_lua_buffers_done(ud, b);
+    if (n > 0)
+        return n;
     lua_pushnil(L);
     lua_pushliteral(L, "miss");
     return 2;
@@ -175,7 +217,10 @@ static int cache_entry(lua_State *L)
     if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
     int level = level_at(L, 3, f);
-    if (!ldr_flow_hit(f, key, ldr_hash(key, f->seed), level, &ud->hit, &a) || push_answer(L, &a) == 0)
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
+    int n = ldr_flow_hit(f, key, ldr_hash(key, f->seed), level, b, &a) ? push_answer(L, &a) : 0;
+    ldr_lua_buffers_done(ud, b);
+    if (n == 0)
         return 0;
     int64_t now = ldr_clock_now(&f->clock);
     ldr_lua_push_version(L, a.version);
@@ -220,12 +265,17 @@ static int cache_tier_set(lua_State *L)
     ldr_err err;
     ldr_slice key, value;
     int kind;
-    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK || ldr_lua_value(L, 3, &value, &kind, &ud->hit.made, &err) != LDR_OK)
+    if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
     ldr_writing w = {.verb = LDR_STORE, .keys = &key, .values = &value, .kinds = &kind, .n_keys = 1, .level = f->level};
     ldr_lua_read_writing(L, 4, &w);
     int64_t version;
-    if (ldr_put_now(f, &w, &version, &err) != LDR_OK)
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
+    int code = ldr_lua_value(L, 3, &value, &kind, &b->made, &err);
+    if (code == LDR_OK)
+        code = ldr_put_now(f, &w, &version, &err);
+    ldr_lua_buffers_done(ud, b);
+    if (code != LDR_OK)
         return ldr_lua_fail(L, &err);
     ldr_lua_push_version(L, version);
     return 1;
@@ -238,7 +288,9 @@ static int cache_fits(lua_State *L)
     ldr_slice bytes;
     int kind;
     ldr_err err;
-    lua_pushboolean(L, ldr_lua_value(L, 2, &bytes, &kind, &ud->hit.made, &err) == LDR_OK);
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
+    lua_pushboolean(L, ldr_lua_value(L, 2, &bytes, &kind, &b->made, &err) == LDR_OK);
+    ldr_lua_buffers_done(ud, b);
     return 1;
 }
 

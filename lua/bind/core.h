@@ -22,12 +22,13 @@ typedef struct ldr_lua_shared {
     ldr_cache *cache;
     uint32_t refs;
     bool closed;       /* the user closed it */
+    bool collected;    /* its userdata is gone */
     ldr_loop *loop;    /* where wake-ups go, NULL none; owned by the loop's userdata, which Lua keeps alive */
 } ldr_lua_shared;
 
 typedef struct ldr_lua_cache {
     ldr_lua_shared *shared; /* NULL: not opened */
-    ldr_hit_buffers hit;    /* of the newest hit, reused */
+    ldr_hit_buffers hit;    /* of the newest hit, reused; see ldr_lua_buffers */
     uint32_t ticks;
     uint32_t incarnation;   /* the cache's when the memo was last known to be right */
     ldr_err trouble;        /* of the newest quick set that failed */
@@ -39,6 +40,8 @@ typedef struct ldr_lua_op {
     ldr_want want;          /* the newest */
     uint64_t id;            /* what the loop reports when it is woken */
     atomic_bool job_runs;   /* Larder's thread has its request */
+    bool is_posted;         /* others may post its id to the loop */
+    uint32_t incarnation;   /* the cache's when it began */
     ldr_buf bytes;          /* the keys and values that the operation borrows */
     ldr_slice *slices;      /* n_keys keys, then n_keys values */
     int *kinds;
@@ -47,7 +50,12 @@ typedef struct ldr_lua_op {
 } ldr_lua_op;
 
 ldr_lua_cache *ldr_lua_cache_check(lua_State *L, int idx); /* raises when it is no cache */
+/* Where a value lies on its way to or from Lua: the cache's own buffers. Within a finalizer other ones (a userdata that is
+ * pushed), for it may run in the midst of a call that works with those. Given back by _done; after an error by Lua. */
+ldr_hit_buffers *ldr_lua_buffers(lua_State *L, ldr_lua_cache *ud);
+void ldr_lua_buffers_done(ldr_lua_cache *ud, ldr_hit_buffers *b);
 void ldr_lua_shared_release(ldr_lua_shared *s);
+void ldr_lua_shared_leave(ldr_lua_shared *s);  /* by an operation: the last one of a closed cache strips it */
 
 /* Pushes nil, the code's word, the message and (LDR_CONFLICT) the version; gives how many. */
 int ldr_lua_fail(lua_State *L, const ldr_err *err);
@@ -69,6 +77,8 @@ ldr_lua_cache *ldr_lua_cache_new(lua_State *L);
 ldr_lua_op *ldr_lua_op_check(lua_State *L);   /* argument 1; raises when it is none, or ended */
 ldr_lua_op *ldr_lua_op_new(lua_State *L, ldr_lua_shared *s); /* pushes it */
 void ldr_lua_op_finish(ldr_lua_op *lop);       /* again is fine */
+/* Did it begin in a process that this one is a fork of? Then what it waits for is not here, and it is only left behind. */
+bool ldr_lua_op_is_parents(const ldr_lua_op *lop);
 
 /* op_call.c: methods of an operation */
 int ldr_lua_op_call(lua_State *L);

@@ -19,35 +19,51 @@ static int push_result(lua_State *L, const ldr_answer *a)
 /* What must be given back even when pushing the value raises Lua's memory error: the operation, in a full userdata that
  * each state makes once and uses again. */
 typedef struct seat {
-    ldr_op *op;
+    ldr_op *op;             /* NULL: nobody sits here */
+    ldr_lua_shared *shared; /* whose it is; held */
 } seat;
 
 static const char seat_key;
 
-static int seat_gc(lua_State *L)
+static void leave(seat *s)
 {
-    seat *s = lua_touserdata(L, 1);
+    if (!s->op)
+        return;
     ldr_op_end(s->op);
     s->op = NULL;
+    ldr_lua_shared_leave(s->shared);
+}
+
+static int seat_gc(lua_State *L)
+{
+    leave(lua_touserdata(L, 1));
     return 0;
 }
 
-static seat *take_seat(lua_State *L)
+static seat *push_seat(lua_State *L)
 {
-    ldr_lua_getregistry(L, &seat_key);
-    seat *s = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    if (s) {
-        ldr_op_end(s->op); /* of a call that Lua's memory error cut short */
-        s->op = NULL;
-        return s;
-    }
-    s = lua_newuserdata(L, sizeof *s);
-    s->op = NULL;
+    seat *s = lua_newuserdata(L, sizeof *s);
+    *s = (seat){0};
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, seat_gc);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
+    return s;
+}
+
+/* A finalizer (it runs with the collector stopped) may stand in the midst of a call that has the state's seat. */
+static seat *take_seat(lua_State *L)
+{
+    if (lua_gc(L, LUA_GCISRUNNING, 0) != 1)
+        return push_seat(L);
+    ldr_lua_getregistry(L, &seat_key);
+    seat *s = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (s) {
+        leave(s); /* of a call that Lua's memory error cut short */
+        return s;
+    }
+    s = push_seat(L);
     ldr_lua_setregistry(L, &seat_key);
     return s;
 }
@@ -72,9 +88,10 @@ int ldr_lua_load_now(lua_State *L, bool held)
         ldr_fail_oom(&err);
         return ldr_lua_fail(L, &err);
     }
+    s->shared = ud->shared;
+    s->shared->refs++;
     ldr_errand_run(s->op); /* a caller that cannot wait is never parked: it loads for itself */
     int n = push_result(L, ldr_get_answer(s->op, 0));
-    ldr_op_end(s->op);
-    s->op = NULL;
+    leave(s);
     return n;
 }

@@ -1,10 +1,13 @@
 /* mark.c - the marks of cache:write(keys, fn): from mark to release the keys are filled by nobody. */
 #include "bind/core.h"
 
+#include <unistd.h>
+
 #define LDR_LUA_MARKS "larder.marks"
 
 typedef struct marks {
     ldr_lua_shared *shared;
+    uint32_t incarnation; /* the cache's: in a forked child the marks are the parent's */
     size_t n;
     ldr_mark *mark;
     ldr_slice *keys;
@@ -29,7 +32,8 @@ static void release(marks *m)
     if (!m->shared)
         return;
     ldr_flow *f = &m->shared->cache->flow;
-    for (size_t i = 0; i < m->n; i++) {
+    bool is_here = m->incarnation == m->shared->cache->incarnation && m->shared->cache->pid == getpid();
+    for (size_t i = 0; is_here && i < m->n; i++) {
         if (!m->mark[i].state)
             continue;
         ldr_mark_end(f->flights, &m->mark[i], 0, erase, &(erasing){f, m->keys[i]});
@@ -39,7 +43,7 @@ static void release(marks *m)
     ldr_mem_free(&mem, m->mark);
     ldr_mem_free(&mem, m->keys);
     ldr_buf_free(&m->bytes);
-    ldr_lua_shared_release(m->shared);
+    ldr_lua_shared_leave(m->shared);
     m->shared = NULL;
 }
 
@@ -82,7 +86,7 @@ int ldr_lua_mark(lua_State *L)
     if (ldr_cache_enter(ud->shared->cache, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
     marks *m = lua_newuserdata(L, sizeof *m);
-    *m = (marks){.shared = ud->shared};
+    *m = (marks){.shared = ud->shared, .incarnation = ud->shared->cache->incarnation};
     ud->shared->refs++;
     luaL_getmetatable(L, LDR_LUA_MARKS);
     lua_setmetatable(L, -2);

@@ -30,7 +30,7 @@ static inline bool is_fresh(const ldr_lua_memo *m, const ldr_lua_memo_entry *e)
 static inline int look(ldr_lua_memo *m, uint32_t i)
 {
     ldr_lua_memo_entry *e = &m->entry[i - 1];
-    if (__atomic_load_n(m->gate, __ATOMIC_ACQUIRE) != 1)
+    if (__atomic_load_n(m->gate, __ATOMIC_ACQUIRE) != m->pass)
         return 0;
     if (atomic_load_explicit(e->at, memory_order_acquire) != e->word || !is_fresh(m, e))
         return 0;
@@ -84,9 +84,20 @@ static void find_gettime(ldr_lua_memo *m)
         dlclose(vdso);
 }
 
+/* What the memo looks at is the cache's, which is collected next; whoever is collected later may still ask. */
+static int memo_gc(lua_State *L)
+{
+    ldr_lua_memo *m = luaL_checkudata(L, 1, META);
+    m->open = 0;
+    m->gate = &m->open;
+    return 0;
+}
+
 static void set_metatable(lua_State *L)
 {
     if (luaL_newmetatable(L, META)) {
+        lua_pushcfunction(L, memo_gc);
+        lua_setfield(L, -2, "__gc");
         lua_pushliteral(L, "larder.memo");
         lua_setfield(L, -2, "__metatable");
     }
@@ -116,7 +127,7 @@ ldr_lua_memo *ldr_lua_memo_new(lua_State *L, uint32_t n, const ldr_clock *clock,
 {
     ldr_lua_memo *m = new_memo(L, n);
     m->clock = clock;
-    m->open = 1;
+    m->open = m->pass = 1;
     m->gate = gate ? gate : &m->open;
     find_gettime(m);
     set_metatable(L);
@@ -274,6 +285,7 @@ void ldr_lua_memo_clear(lua_State *L, int memo)
     int top = lua_gettop(L);
     luaL_checkstack(L, 12, "larder.memo");
     int index = push_tables(L, ldr_lua_absindex(L, memo));
+    m->pass = __atomic_load_n(m->gate, __ATOMIC_ACQUIRE);
     for (uint32_t i = 1; i <= m->n; i++) {
         empty(m, i);
         unmap(L, m, index, i);

@@ -32,11 +32,12 @@ typedef struct ldr_lua_memo_entry {
 typedef struct ldr_lua_memo {
     uint64_t hits;
     ldr_lua_memo_entry *entry; /* n, behind this struct, on cache lines */
-    const int32_t *gate;       /* not 1: nothing is answered (closed, forked) */
+    const int32_t *gate;       /* not `pass`: nothing is answered (closed, forked) */
     int (*gettime)(clockid_t, struct timespec *); /* the kernel's, without the C library between; or NULL */
     const ldr_clock *clock;
     uint32_t n, hand, entries;
-    int32_t open;            /* the gate where none was given: 1 */
+    int32_t pass;            /* the gate's value when what is remembered began to be */
+    int32_t open;            /* the gate where none was given: 1; once collected: 0 */
     _Atomic uint32_t nowhere; /* 0: `at` of an empty entry, whose word is 1 */
     bool shared;             /* set by the owner: tables are handed out themselves, not copies of them */
     void (*sampled)(void *arg, int64_t ns); /* set by the owner, may be NULL; must not call Lua */
@@ -53,7 +54,7 @@ ldr_lua_memo *ldr_lua_memo_new(lua_State *L, uint32_t n, const ldr_clock *clock,
  */
 bool ldr_lua_memo_put(lua_State *L, int memo, int key, int value, const ldr_slot_ref *ref, int64_t soft_us);
 
-/* Forgets all, so that Lua can collect it. */
+/* Forgets all, so that Lua can collect it; from now on the gate's value of now is the one that lets hits through. */
 void ldr_lua_memo_clear(lua_State *L, int memo);
 
 /* 1 and one hit counted and marked, if entry i (1 to n, as index has it) may be served now; else 0. LuaJIT calls it by

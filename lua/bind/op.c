@@ -4,6 +4,7 @@
 #include "upkeep/errand.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 ldr_lua_op *ldr_lua_op_check(lua_State *L)
 {
@@ -26,23 +27,38 @@ ldr_lua_op *ldr_lua_op_new(lua_State *L, ldr_lua_shared *s)
     return lop;
 }
 
+bool ldr_lua_op_is_parents(const ldr_lua_op *lop)
+{
+    ldr_cache *c = lop->shared->cache;
+    return lop->incarnation != c->incarnation || (atomic_load(c->gate) <= 0 && c->pid != getpid());
+}
+
+static void end(ldr_lua_op *lop)
+{
+    ldr_loop *loop = lop->shared->loop;
+    while (atomic_load_explicit(&lop->job_runs, memory_order_acquire)) /* dropped meanwhile; its statement has a deadline */
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    if (lop->want.kind == LDR_WANT_SPAWN) /* Lua had no memory to take it */
+        ldr_op_end(lop->want.op);
+    ldr_op_end(lop->op);
+    if (lop->is_posted)
+        ldr_loop_forget(loop, lop->id);
+}
+
 void ldr_lua_op_finish(ldr_lua_op *lop)
 {
     ldr_lua_shared *s = lop->shared;
     if (!s)
         return;
     ldr_mem mem = s->cache->flow.mem;
-    while (atomic_load_explicit(&lop->job_runs, memory_order_acquire)) /* dropped meanwhile; its statement has a deadline */
-        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
-    ldr_op_end(lop->op);
+    if (!ldr_lua_op_is_parents(lop))
+        end(lop);
     lop->op = NULL;
     lop->shared = NULL;
     ldr_buf_free(&lop->bytes);
     ldr_mem_free(&mem, lop->slices);
     ldr_mem_free(&mem, lop->kinds);
-    if (s->closed && s->refs == 2) /* this one and the closed cache's own */
-        ldr_cache_strip(s->cache);
-    ldr_lua_shared_release(s);
+    ldr_lua_shared_leave(s);
 }
 
 /* finish(): ends it and frees what it holds; also by the collector */
@@ -58,7 +74,9 @@ static int op_finish(lua_State *L)
 static void push_spawned(lua_State *L, ldr_lua_op *lop)
 {
     ldr_lua_op *spawned = ldr_lua_op_new(L, lop->shared);
+    spawned->incarnation = lop->incarnation;
     spawned->op = lop->want.op;
+    lop->want.op = NULL;
 }
 
 static bool needs_lua(const ldr_want *want)
@@ -107,9 +125,12 @@ static int op_run(lua_State *L)
     static const char *const words[] = {"done", "job", "call", "spawn", "park"};
     ldr_lua_op *lop = ldr_lua_op_check(L);
     enum jobs jobs = lua_toboolean(L, 2) ? JOBS_IN_LINE : lua_toboolean(L, 3) ? JOBS_NEVER : JOBS_AWAY;
-    do
-        lop->want = ldr_op_step(lop->op);
-    while (satisfy(lop, jobs));
+    lop->want = (ldr_want){.kind = LDR_WANT_DONE};
+    if (!ldr_lua_op_is_parents(lop)) {
+        do
+            lop->want = ldr_op_step(lop->op);
+        while (satisfy(lop, jobs));
+    }
     lua_pushstring(L, words[lop->want.kind]);
     if (lop->want.kind == LDR_WANT_PARK || lop->want.kind == LDR_WANT_CALL) {
         lua_pushnumber(L, seconds(lop->want.deadline_us));
@@ -139,6 +160,7 @@ static int op_submit(lua_State *L)
     ldr_waker waker = {.wake = job_ended, .ctx = lop, .id = lop->id};
     bool sent = false;
     if (lop->want.kind == LDR_WANT_JOB && lop->shared->loop && !c->flow.clock.is_virtual) {
+        lop->is_posted = true;
         atomic_store(&lop->job_runs, true);
         sent = ldr_errand_request(c->thread, &c->flow, lop->want.request, waker);
         if (!sent)
@@ -151,7 +173,8 @@ static int op_submit(lua_State *L)
 /* job_runs() -> boolean: the submitted job has not ended; a wake-up before that means nothing */
 static int op_job_runs(lua_State *L)
 {
-    lua_pushboolean(L, atomic_load_explicit(&ldr_lua_op_check(L)->job_runs, memory_order_acquire));
+    ldr_lua_op *lop = ldr_lua_op_check(L);
+    lua_pushboolean(L, atomic_load_explicit(&lop->job_runs, memory_order_acquire) && !ldr_lua_op_is_parents(lop));
     return 1;
 }
 
@@ -200,6 +223,10 @@ static int op_answer(lua_State *L)
     ldr_lua_op *lop = ldr_lua_op_check(L);
     const ldr_answer *a = ldr_get_answer(lop->op, index_of(L, lop));
     ldr_err err;
+    if (ldr_lua_op_is_parents(lop)) {
+        ldr_fail(&err, LDR_UNAVAILABLE, "the process was forked while this was asked; it goes on in the parent");
+        return ldr_lua_fail(L, &err);
+    }
     if (a->err.code != LDR_OK)
         return ldr_lua_fail(L, &a->err);
     lua_pushboolean(L, true);
@@ -222,7 +249,12 @@ static int op_written(lua_State *L)
 {
     ldr_lua_op *lop = ldr_lua_op_check(L);
     int64_t version;
+    ldr_err forked;
     const ldr_err *err = ldr_put_result(lop->op, index_of(L, lop), &version);
+    if (ldr_lua_op_is_parents(lop)) {
+        ldr_fail(&forked, LDR_LOST, "the process was forked while this was written; it goes on in the parent");
+        err = &forked;
+    }
     if (err->code != LDR_OK)
         return ldr_lua_fail(L, err);
     ldr_lua_push_version(L, version);

@@ -7,17 +7,20 @@ static void post(void *ctx, uint64_t id)
     ldr_loop_post(ctx, id);
 }
 
-/* owner table: can_wait, parent (the load's op in whose loader this call is made) */
-static ldr_owner owner_of(lua_State *L, const ldr_lua_op *lop, int can_wait, int parent)
+/* parent: stack index of the load's op in whose loader this call is made */
+static ldr_owner owner_of(lua_State *L, ldr_lua_op *lop, bool can_wait, int parent)
 {
-    ldr_owner owner = {.host = lop->shared, .can_wait = lua_toboolean(L, can_wait)};
+    ldr_owner owner = {.host = lop->shared, .can_wait = can_wait};
+    lop->incarnation = lop->shared->cache->incarnation;
     if (lop->shared->loop)
         ldr_loop_claim(lop->shared->loop, lop->shared->cache->pid);
-    if (lop->shared->loop && owner.can_wait)
+    if (lop->shared->loop && can_wait) {
         owner.waker = (ldr_waker){.wake = post, .ctx = lop->shared->loop, .id = lop->id};
+        lop->is_posted = true;
+    }
     if (lua_isuserdata(L, parent)) {
         ldr_lua_op *p = luaL_checkudata(L, parent, LDR_LUA_OP);
-        owner.parent = p->op && p->shared == lop->shared ? p->op : NULL;
+        owner.parent = p->op && p->shared == lop->shared && !ldr_lua_op_is_parents(p) ? p->op : NULL;
     }
     return owner;
 }
@@ -107,7 +110,7 @@ int ldr_lua_get_op(lua_State *L)
     if (code == LDR_OK) {
         settle(lop, a.n_keys);
         a.keys = lop->slices;
-        ldr_owner owner = owner_of(L, lop, 5, 6);
+        ldr_owner owner = owner_of(L, lop, lua_toboolean(L, 5), 6);
         lop->is_get = true;
         lop->op = ldr_get_begin(f, &a, &owner);
         code = lop->op ? LDR_OK : ldr_fail_oom(&err);
@@ -120,15 +123,18 @@ int ldr_lua_get_op(lua_State *L)
 
 static int keep_values(lua_State *L, ldr_lua_cache *ud, ldr_lua_op *lop, ldr_err *err)
 {
-    int code = LDR_OK;
+    int code = LDR_OK, top = lua_gettop(L);
+    ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
     for (size_t i = 0; i < lop->n_keys && code == LDR_OK; i++) {
         ldr_slice value;
         lua_rawgeti(L, 4, (int)(i + 1));
-        code = ldr_lua_value(L, lua_gettop(L), &value, &lop->kinds[i], &ud->hit.made, err);
+        code = ldr_lua_value(L, lua_gettop(L), &value, &lop->kinds[i], &b->made, err);
         if (code == LDR_OK)
             code = keep(lop, lop->n_keys + i, value, err);
         lua_pop(L, 1);
     }
+    ldr_lua_buffers_done(ud, b);
+    lua_settop(L, top);
     return code;
 }
 
@@ -155,7 +161,7 @@ int ldr_lua_put_op(lua_State *L)
         w.keys = lop->slices;
         w.values = lop->slices + w.n_keys;
         w.kinds = lop->kinds;
-        ldr_owner owner = owner_of(L, lop, 0, 6);
+        ldr_owner owner = owner_of(L, lop, false, 6);
         lop->op = ldr_put_begin(f, &w, &owner);
         code = lop->op ? LDR_OK : ldr_fail_oom(&err);
     }

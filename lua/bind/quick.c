@@ -13,12 +13,12 @@
 /* The version; NOT_DONE: nothing was done, cache:tier_set must be asked; FAILED: cache:trouble() says why. */
 static double quick_set(ldr_lua_cache *ud, const char *key, size_t n_key, const char *value, size_t n_value)
 {
-    ldr_cache *c = ud->shared->cache;
+    ldr_cache *c = ud->shared ? ud->shared->cache : NULL; /* NULL: collected, at the state's end */
     ldr_err unused;
     ldr_slice k = ldr_slice_of(key, n_key), v = ldr_slice_of(value, n_value);
     int kind = LDR_STRING;
     int64_t version;
-    if (!c || atomic_load_explicit(c->gate, memory_order_acquire) != 1 || ldr_cache_check_key(k, &unused) != LDR_OK ||
+    if (!c || atomic_load_explicit(c->gate, memory_order_acquire) <= 0 || ldr_cache_check_key(k, &unused) != LDR_OK ||
         atomic_load_explicit(&c->flow.drawn, memory_order_relaxed) >= EXACT)
         return NOT_DONE;
     ldr_writing w = {.verb = LDR_STORE, .keys = &k, .values = &v, .kinds = &kind, .n_keys = 1, .level = c->flow.level,
