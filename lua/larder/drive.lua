@@ -13,6 +13,8 @@ local errors = require "larder.errors"
 
 local drive = {}
 
+local LOOK = 1 -- seconds
+
 local run
 
 -- Steps once, as far as C comes. First result: the host cannot wait here and must not be blocked.
@@ -26,6 +28,7 @@ end
 local function run_alone(st, op, context)
     run(st, op, context)
     op:finish()
+    st.sched:forget(op:id())
 end
 
 -- Work that others may wait for too: it may outlive the caller where the host knows how.
@@ -50,8 +53,8 @@ local function job(st, op)
     if sched.job then
         sched:job(op)
     elseif op:submit() then
-        while op:job_runs() do
-            sched:wait(op:id())
+        while op:job_runs() do -- in a child forked meanwhile, it does not; but nobody says so
+            sched:wait(op:id(), sched:now() + LOOK)
         end
     else
         op:job()

@@ -331,7 +331,8 @@ function scheduler:can_wait()
     if self:current() and can_yield() then
         return true
     end
-    return self.alive > self.on_stack and self.depth < DEEPEST and not holds_up_another(self, self.depth)
+    return self.active ~= nil and self.alive > self.on_stack and self.depth < DEEPEST
+        and not holds_up_another(self, self.depth)
 end
 
 -- Waits until wake(id), or until the clock shows `deadline` (nil: no limit). True: woken, also before the call.
