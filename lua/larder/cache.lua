@@ -28,7 +28,7 @@ for _, module in ipairs { reads, writes } do
         verbs[name] = fn
     end
 end
-verbs.get, verbs.distinct = nil, nil
+verbs.get, verbs.direct, verbs.distinct = nil, nil, nil
 
 for _, name in ipairs((unbuilt.names "verb")) do
     verbs[name] = unbuilt.raiser("verb", name)
@@ -254,7 +254,7 @@ function cache.open(given, default_host)
     local handle = {}
     st.handle[1] = handle
     state.attach(handle, st)
-    st.fast_get = memo.get(core, handle, st.memo, reads.get)
+    st.fast_get = memo.get(core, handle, st.memo, st.direct and reads.direct(st, handle) or reads.get)
     handle.get = st.fast_get
     if not (st.writes_source or st.ttl_function) then
         st.fast_set = quick.set(handle, writes.set, ud, refused)

@@ -11,7 +11,7 @@ local state = require "larder.state"
 
 local reads = {}
 
-local check, type, select = state.check, type, select
+local check, rawequal, running, select, type = state.check, rawequal, coroutine.running, select, type
 
 local function pack(...)
     return { n = select("#", ...), ... }
@@ -107,12 +107,17 @@ local function ask(st, who, key, o, loader, args)
     return context, op
 end
 
+-- A read that C refused: raises where the key was the reason.
+local function refused(st, who, key, code, message)
+    check_model(who, st, key)
+    return nil, errors.new(code, message)
+end
+
 -- A hit, or a load by a source that needs no Lua, where nothing else could go on meanwhile: one call of C.
 local function read_now(st, who, key)
     local value, outcome, trouble = st.core:read(key, nil, st.memo)
     if trouble then
-        check_model(who, st, key)
-        return nil, errors.new(outcome, trouble)
+        return refused(st, who, key, outcome, trouble)
     end
     return value, nil, outcome
 end
@@ -158,6 +163,24 @@ function reads.get(self, key, opts, ...)
     end
     local given, loader, args = arguments("cache:get", opts, ...)
     return then_tell(st, get(st, "cache:get", key, options.verb("get", given), loader, args))
+end
+
+-- get for a cache whose source needs no Lua: the plain call (a key, nothing else) goes to C at once; all other calls are
+-- reads.get's.
+function reads.direct(st, handle)
+    local ud, memo, sched, parents = st.core, st.memo, st.sched, st.parents
+    local read, can_wait = ud.read, sched.can_wait
+    return function(self, key, opts, ...)
+        if opts ~= nil or (...) ~= nil or not rawequal(self, handle) or type(key) ~= "string" or st.listening
+            or st.bypass or parents[running() or st] or can_wait(sched) then
+            return reads.get(self, key, opts, ...)
+        end
+        local value, outcome, trouble = read(ud, key, nil, memo)
+        if trouble then
+            return refused(st, "cache:get", key, outcome, trouble)
+        end
+        return value, nil, outcome
+    end
 end
 
 local function refreshing(o)
