@@ -392,9 +392,25 @@ describe("handles:", function()
     it("74 another folder and umask change nothing once it is open", function()
         child_is_fine [[
             local file, remove = table_file()
-            local c = larder.open { source = items(file) }
+            local cache_file = file:match "[^/]*$"
+            items(file)
+            local folder = file:sub(1, #file - #cache_file)
+            assert(posix.chdir(folder))
+            posix.umask(511)
+            local c = larder.open { changes = false, source = larder.source.sqlite { file = cache_file,
+                models = { item = { table = "items" } } } }
             assert(c:get "item:1")
-            larder.run(function() assert(c:refresh "item:1") end)
+            assert(posix.chdir "/")
+            local list = {}
+            for i = 1, 10 do
+                list[i] = function() assert(c:refresh "item:1") assert(c:set("item:" .. i, { name = "n" })) end
+            end
+            larder.run(list)
+            local other, err = larder.open { source = larder.source.sqlite { file = cache_file,
+                models = { item = { table = "items" } } } }
+            assert(other == nil and err.code == "unavailable")
+            assert(c:refresh "item:1")
+            c:close()
             remove()]]
     end)
 

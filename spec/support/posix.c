@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +36,18 @@ static int do_exit(lua_State *L)
 static int do_close(lua_State *L)
 {
     lua_pushboolean(L, close((int)luaL_checkinteger(L, 1)) == 0);
+    return 1;
+}
+
+static int do_chdir(lua_State *L)
+{
+    lua_pushboolean(L, chdir(luaL_checkstring(L, 1)) == 0);
+    return 1;
+}
+
+static int do_umask(lua_State *L)
+{
+    lua_pushinteger(L, umask((mode_t)luaL_checkinteger(L, 1)));
     return 1;
 }
 
@@ -100,8 +113,8 @@ static int threads(lua_State *L)
 __attribute__((visibility("default"))) int luaopen_posix(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"fork", do_fork}, {"wait", do_wait}, {"exit", do_exit}, {"close", do_close},
-                                         {"disturb", disturb}, {"threads", threads}, {NULL, NULL}};
-    lua_createtable(L, 0, 8);
+                                         {"chdir", do_chdir}, {"umask", do_umask}, {"disturb", disturb}, {"threads", threads}, {NULL, NULL}};
+    lua_createtable(L, 0, 10);
     for (const luaL_Reg *f = functions; f->name; f++) {
         lua_pushcfunction(L, f->func);
         lua_setfield(L, -2, f->name);
