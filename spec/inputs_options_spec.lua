@@ -95,8 +95,8 @@ describe("TTL and options:", function()
     end)
 
     it("46 unknown names list the valid ones; misspelt words name what there is", function()
-        misuse(function() local _ = larder.open { tll = 5 } end, "larder.open: unknown option tll", "valid are: bloom",
-            "ttl", "write_behind")
+        misuse(function() local _ = larder.open { tll = 5 } end, "larder.open: unknown option tll", "valid are: bound",
+            "stale_ttl, ttl")
         misuse(function() local _ = larder.open { l1 = { size = 5 } } end, "unknown option l1.size", "l1.bytes")
         misuse(function() local _ = larder.open { 5 } end, "unknown option")
         misuse(function() local _ = larder.open { [true] = 5 } end, "unknown option")

@@ -308,7 +308,7 @@ describe("the patterns over functions:", function()
         misuse(function() local _ = larder.open { pattern = "write_around", source = read_only } end,
             "write_around", "store")
         misuse(function() local _ = larder.open { pattern = { "cache_aside", "read_through" }, source = both } end,
-            "without both")
+            "one word for reading and one for writing", "cache_aside, read_through")
         misuse(function() local _ = larder.open { pattern = "write_behind", source = both } end, "not built yet")
         misuse(function() local _ = larder.open { pattern = "refresh_ahead", source = both } end, "not built yet")
         misuse(function() local _ = larder.open { pattern = "read_trough", source = both } end,

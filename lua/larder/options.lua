@@ -12,8 +12,13 @@ local unbuilt = require "larder.unbuilt"
 
 local options = {}
 
-local LEVELS = { "strong", "session", "eventual", "weak" }
 local ON_TIMEOUT = { "stale", "load", "error" }
+-- One word of a kind of unbuilt.lua.
+local function word_of(kind)
+    local missing, built = unbuilt.names(kind)
+    return schema.word(built, missing)
+end
+
 local GUARDS = { lock = true, xfetch = true, background = true, none = true }
 
 ---- options with a shape of their own ----------------------------------------------------------------------------
@@ -29,8 +34,8 @@ local PATTERNS = {
     refresh_ahead = "ahead",
 }
 
-local PATTERNS_WANTED = "one of cache_aside, read_through, write_around, write_through, write_behind, refresh_ahead, "
-    .. "or a list of them"
+local PATTERNS_WANTED = "one of cache_aside, read_through, write_around, write_through, or a list of one for "
+    .. "reading and one for writing"
 
 -- The pattern words as { read =, write =, ahead = }: at most one of each.
 local function pattern(value)
@@ -44,7 +49,7 @@ local function pattern(value)
         if not part then
             return false, PATTERNS_WANTED, word
         elseif chosen[part] then
-            return false, ("a list without both %s and %s"):format(chosen[part], word)
+            return false, "one word for reading and one for writing", chosen[part] .. ", " .. word
         end
         chosen[part] = word
     end
@@ -57,11 +62,11 @@ local guard_schema = schema.new({
         { "wait", schema.seconds, unit = "s", doc = "how long a caller waits for another's load (5)" },
         { "on_timeout", schema.word(ON_TIMEOUT), doc = "then: stale, load or error (load)" },
     }, doc = "one loader a key" },
-    { "xfetch", rows = { { "beta", schema.some_seconds, doc = "how early" } }, doc = "early refresh by chance" },
-    { "background", rows = {}, doc = "stale is served while one loads" },
+    { "xfetch", hidden = true, rows = { { "beta", schema.some_seconds, doc = "how early" } }, doc = "early refresh by chance" },
+    { "background", hidden = true, rows = {}, doc = "stale is served while one loads" },
 }, "guard.")
 
-local GUARD_WANTED = "of lock, xfetch, background, none, a list of them, or a table such as { lock = { wait = 5 } }"
+local GUARD_WANTED = "lock, none, or a table such as { lock = { wait = 5 } }"
 
 -- The named guards as { lock = true, none = true, lock_ttl =, lock_wait =, lock_on_timeout = }.
 local function guard(value, who)
@@ -135,7 +140,7 @@ local function host(value)
         local fine = type(value.now) == "function" and type(value.wait) == "function" and type(value.can_wait) == "function"
         return fine, fine and value or "a name, or a host made by Larder"
     end
-    return schema.word { "blocking", "nginx", "luv", "copas" }(value)
+    return word_of "host"(value)
 end
 
 ---- the rows -------------------------------------------------------------------------------------------------------
@@ -143,14 +148,13 @@ end
 local open_schema = schema.new {
     { "name", namespace, doc = "namespace of keys and events (default: private)" },
     { "pattern", pattern, doc = "how reads and writes go; default read_through with a source, else cache_aside" },
-    { "consistency", schema.word(LEVELS), default = "eventual", to = "level", doc = "how fresh a read must be" },
+    { "consistency", word_of "level", default = "eventual", to = "level", doc = "how fresh a read must be" },
     { "guard", as_is, doc = "what a miss does while another loads the same key (default lock)" },
     { "l1", off = true, default = true, rows = {
         { "bytes", schema.bytes(65536), default = 67108864, unit = "bytes", doc = "the budget; counts everything" },
         { "entries", schema.integer(1, 2 ^ 31), doc = "limit of entries (default: bytes alone)" },
         { "shards", shards, doc = "parts with a lock of their own, rounded up to a power of two (default: by cores)" },
-        { "policy", schema.word { "fifo", "lru", "clock", "sieve", "s3fifo", "lfu", "arc", "lirs", "twoq",
-            "wtinylfu", "gdsf", "auto" }, default = "s3fifo", doc = "who leaves when full" },
+        { "policy", word_of "policy", default = "s3fifo", doc = "who leaves when full" },
         { "values", schema.word { "copy", "shared" }, default = "copy", doc = "shared: tables are given, not copied" },
         { "memo", schema.integer(0, 2 ^ 31), default = 1024, doc = "entries kept as Lua values beside the shelf" },
         { "negatives", schema.number(0, 1), default = 0.1, doc = "share of l1 that absent entries may take" },
@@ -172,7 +176,7 @@ local open_schema = schema.new {
     { "write_behind", unbuilt = "option", doc = "the durable queue" },
     { "changes", changes, doc = "hear of changes by other programs; default: where the change table exists" },
     { "host", host, doc = "who waits (default: found by itself)" },
-    { "on_error", schema.callable, doc = "function(err): trouble that no caller gets" },
+    { "on_error", schema.callable, doc = "function(err): every failure, also what a caller got" },
     { "log", schema.callable, doc = "function(level, text)" },
     { "refresh_ahead", unbuilt = "option", doc = "when to reload before expiry" },
     { "loads", unbuilt = "option", doc = "limits of concurrent loads" },
@@ -181,7 +185,7 @@ local open_schema = schema.new {
 }
 
 local CALL_ROWS = {
-    consistency = { schema.word(LEVELS), to = "level", doc = "the level of this call" },
+    consistency = { word_of "level", to = "level", doc = "the level of this call" },
     timeout = { schema.seconds, unit = "s", doc = "bounds the whole call" },
     guard = { as_is, doc = "the guard of this call" },
     ttl = { schema.ttl, unit = "s", doc = "of what this call stores" },
@@ -192,7 +196,7 @@ local CALL_ROWS = {
     refresh = { schema.boolean, doc = "load anew" },
     version = { schema.version, doc = "the value's version, where the source gives none" },
     if_version = { schema.if_version, doc = "only when this version is current; false: only when absent" },
-    strategy = { schema.word { "immediate", "lazy", "delayed", "event" }, doc = "when it takes effect" },
+    strategy = { word_of "strategy", doc = "when it takes effect" },
     prefix = { schema.text(256), doc = "of the keys; required where others share them" },
     key = { schema.callable, doc = "function(...) -> key" },
     tags = { unbuilt = "opt", doc = "names to invalidate by" },
@@ -238,12 +242,14 @@ local function refuse(who, text)
     errors.misuse(1, "%s: %s", who, text)
 end
 
+local NEEDS_SOURCE = 'pattern = "%s" needs a source: larder.source.sqlite { ... } or larder.source.functions { ... }'
+
 local function check_patterns(who, chosen, src)
     local read, write = chosen.read, chosen.write
     if read == "read_through" and not src then
-        refuse(who, 'pattern = "read_through" needs a source')
+        refuse(who, NEEDS_SOURCE:format(read))
     elseif write and not src then
-        refuse(who, ('pattern = "%s" needs a source'):format(write))
+        refuse(who, NEEDS_SOURCE:format(write))
     elseif write and not source.can_store(src) then
         local text = 'pattern = "%s" needs a source that can store: give larder.source.functions a store'
         refuse(who, text:format(write))
@@ -410,7 +416,7 @@ local function answer_row(name, value)
         return nil, errors.new("unsupported", unbuilt.sentence("opt", name))
     elseif not parse then
         return nil, errors.new("invalid", "a loader's opts has the unknown name " .. errors.show(name)
-            .. "; valid are: depends_on, negative_ttl, stale_ttl, store, tags, ttl, version")
+            .. "; valid are: negative_ttl, stale_ttl, store, ttl, version")
     end
     local fine, result = parse(value)
     if fine then

@@ -1,7 +1,8 @@
 -- schema.lua - reads a table of options by rows and gives a flat, plain copy; what is wrong raises misuse.
 --
 -- A row is { name, parse, default =, doc =, unit =, to = } or, for a nested table, { name, rows = {...},
--- off = true where false is allowed, doc = }. An unbuilt row has the kind it has in unbuilt.lua. A parser gives
+-- off = true where false is allowed, doc = }. An unbuilt row has the kind it has in unbuilt.lua; like a hidden one
+-- it is not named among the valid. A parser gives
 -- true and the value, or false, the words for what was wanted and (optional) what was got. The user's tables are
 -- read raw: no metamethod of theirs is run, nothing of them is kept but functions and objects made by Larder.
 
@@ -55,13 +56,16 @@ function schema.text(max)
     end
 end
 
--- One word of a list.
-function schema.word(words)
+-- One word of a list. Words of `unbuilt` (optional) are let through, for whoever says that they are not built, but
+-- never named as wanted.
+function schema.word(words, unbuilt_words)
     local set = {}
-    for _, word in ipairs(words) do
-        set[word] = true
+    for _, list in ipairs { words, unbuilt_words } do
+        for _, word in ipairs(list) do
+            set[word] = true
+        end
     end
-    local wanted = "one of " .. table.concat(words, ", ")
+    local wanted = words[2] and "one of " .. table.concat(words, ", ") or ('"%s"'):format(words[1])
     return function(value)
         if type(value) == "string" and set[value] then
             return true, value
@@ -193,13 +197,15 @@ end
 -- Prepares rows for reading; gives the schema.
 function schema.new(rows, prefix)
     local made = { rows = rows, by_name = {}, names = {}, prefix = prefix or "", has_defaults = false }
-    for i, row in ipairs(rows) do
+    for _, row in ipairs(rows) do
         local name = row[1]
         row.path = made.prefix .. name
         row.to = row.to or row.path:gsub("%.", "_")
         row.parse = row[2]
         made.by_name[name] = row
-        made.names[i] = row.path
+        if not (row.unbuilt or row.hidden) then
+            made.names[#made.names + 1] = row.path
+        end
         if row.rows then
             row.inner = schema.new(row.rows, row.path .. ".")
         end

@@ -61,8 +61,9 @@ end
 
 -- Raises the sentence at the user's line. `who` (optional) is the call that was made.
 function unbuilt.raise(kind, name, who)
-    local prefix = who and who .. ": " or ""
-    errors.misuse(1, "%s", prefix .. unbuilt.sentence(kind, name))
+    local text = unbuilt.sentence(kind, name)
+    local said = not who or text:find(who, 1, true)
+    errors.misuse(1, "%s", said and text or who .. ": " .. text)
 end
 
 -- Raises when the name is not built; else does nothing.

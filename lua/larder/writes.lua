@@ -118,7 +118,9 @@ local function sorted_keys(who, map)
     end
     local keys = {}
     for key in next, map do
-        check_key(who, key)
+        if type(key) ~= "string" then
+            schema.refuse(who, "the values", "a table of values by key, each key a string", key)
+        end
         keys[#keys + 1] = key
     end
     table.sort(keys)
