@@ -1,6 +1,7 @@
 -- hosts.lua - which host waits for this Lua state: nginx inside a worker, else the blocking one. One of each a state.
 
 local core = require "larder.core"
+local errors = require "larder.errors"
 
 local hosts = {}
 
@@ -32,6 +33,9 @@ end
 
 -- The host of that name ("blocking", "nginx"), or the one that fits.
 function hosts.find(name)
+    if name == "nginx" and not in_nginx() then
+        errors.misuse(1, 'larder.open: host = "nginx" is for workers of nginx (lua-nginx-module), and this is none')
+    end
     name = name or (in_nginx() and "nginx" or "blocking")
     found[name] = found[name] or makers[name]()
     return found[name]

@@ -2,8 +2,14 @@
 -- `larder.open` gives a cache; `larder.run`, `spawn` and `sleep` run coroutines side by side on the blocking host.
 -- @module larder
 
-local core = require "larder.core"
+local there, core = pcall(require, "larder.core")
+if not there then
+    local this = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION
+    error("larder: no C module for this Lua (" .. this .. "); in a checkout `make all` builds those for Lua 5.4 and "
+        .. "LuaJIT\n" .. tostring(core), 0)
+end
 local cache = require "larder.cache"
+local errors = require "larder.errors"
 local hosts = require "larder.hosts"
 local source = require "larder.source"
 local unbuilt = require "larder.unbuilt"
@@ -18,6 +24,9 @@ local larder = {
 -- @tparam[opt] table options see docs/reference.md
 -- @return the cache, or nil and an error
 function larder.open(options)
+    if options == larder then
+        errors.misuse(1, "larder.open: called with a colon; it wants a dot: larder.open { ... }")
+    end
     return cache.open(options, hosts.find)
 end
 
