@@ -33,7 +33,7 @@ local function by_dsn(args, dsn)
     end
     local file = dsn:match "^sqlite:(.+)$"
     if not file then
-        return nil, "--dsn must be sqlite:FILE"
+        return nil, "--dsn must be sqlite:FILE, got " .. dsn
     elseif not args.table then
         return nil, "--table is missing"
     end
@@ -79,7 +79,8 @@ function migrate.run(args)
     plan.mode = args.apply and "apply" or args.undo and "undo" or "print"
     local sql, err = sqlite.migrate(plan)
     if not sql then
-        io.stderr:write("larder migrate: ", tostring(err), "\n")
+        local unnamed = not plan.key and tostring(err):find('no column "id"', 1, true)
+        io.stderr:write("larder migrate: ", tostring(err), unnamed and " (name the key with --key COLUMN)\n" or "\n")
         return 1
     end
     show(args, plan, sql)

@@ -59,8 +59,11 @@ local function lines_of(name)
     if not file then
         return nil, why
     end
+    local readable, wrong = file:read(0)
     file:close()
-    if name:find "%.gz$" then
+    if not readable and wrong then -- a folder, for example
+        return nil, name .. ": " .. wrong
+    elseif name:find "%.gz$" then
         return unzipped(name)
     end
     return plain(name)
