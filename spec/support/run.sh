@@ -92,15 +92,15 @@ c_specs() {
     done
 }
 
-# lua_specs LUA OUT COMMAND [VARIABLE=VALUE...]: builds the module and runs each Lua spec by COMMAND.
+# lua_specs LUA OUT COMMAND [VARIABLE=VALUE...]: builds the modules and runs each Lua spec by COMMAND. Both modules: the
+# specs of values run the other Lua, too.
 lua_specs() {
     l_lua=$1
     l_out=$2
     l_command=$3
     shift 3
-    case $l_lua in lua5.4) l_target=module-5.4 ;; *) l_target=module-luajit ;; esac
     # Examples and the command are run by specs, and some of them are C programs.
-    made "$logs/build-$l_lua.log" "$l_target" lib "$@" || { fail "the module for $l_lua: the build failed"; return; }
+    made "$logs/build-$l_lua.log" modules lib "$@" || { fail "the module for $l_lua: the build failed"; return; }
     set -- spec/*_spec.lua spec/race/*_spec.lua
     [ -f "$1" ] || { fail "Lua specs: there are none"; return; }
     eval "$(sh spec/support/env.sh "$l_out")"
