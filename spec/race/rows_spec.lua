@@ -17,7 +17,8 @@ describe("rows under many coroutines (seeds from " .. race.seed .. "):", functio
     end)
 
     local function life(seed, options)
-        options.source = larder.source.sqlite { file = file, models = { item = { table = "items", version = "version" } } }
+        options.source = larder.source.sqlite { file = file,
+            models = { item = { table = "items", version = "version" } } }
         local c = assert(larder.open(options))
         local draw = race.host(seed).draw
         local last, settled = {}, {}
@@ -34,7 +35,8 @@ describe("rows under many coroutines (seeds from " .. race.seed .. "):", functio
         end
         local function read(id)
             local key, floor = "item:" .. id, settled[id]
-            local kind, row, err = draw(4), nil, nil
+            local kind = draw(4)
+            local row, err
             if kind == 1 then
                 row, err = c:refresh(key)
             elseif kind == 2 then
