@@ -221,3 +221,17 @@ describe("a larder.run that was cut short from outside", function()
         assert.same({ 1, nil, "loaded" }, { c:get("k", function() return 1 end) })
     end)
 end)
+
+describe("a loader whose results do not fit twice on the stack", function()
+    it("gives its value, and its coroutine is not within that load afterwards", function()
+        local larder = require "larder"
+        local unpack = table.unpack or unpack -- luacheck: ignore 113
+        local c = larder.open {}
+        local n = bed.is_jit and 7000 or 600000
+        local function load()
+            return unpack({ 1 }, 1, n)
+        end
+        assert.same({ 1, nil, "loaded" }, { c:get("k", load) })
+        assert.same({ 2, nil, "loaded" }, { c:refresh("k", function() return 2 end) })
+    end)
+end)

@@ -20,20 +20,21 @@ function calls.here(st)
     return running() or st
 end
 
+-- Memory or stack may be short: nothing is made before the note is taken back, and no more than three results are
+-- looked at, else this coroutine would be within that call for ever.
+local function ended(st, here, before, fine, first, second, third)
+    st.parents[here] = before
+    if not fine then
+        return false, errors.caught(first)
+    end
+    return true, first, second, third
+end
+
 local function guarded(st, op, fn, ...)
     local here = calls.here(st)
     local before = st.parents[here]
     st.parents[here] = op or before
-    local results = { n = 0 }
-    local function take(...)
-        results = { n = select("#", ...), ... }
-    end
-    take(xpcall(fn, errors.handler, ...))
-    st.parents[here] = before
-    if not results[1] then
-        results[2] = errors.caught(results[2])
-    end
-    return unpack(results, 1, results.n)
+    return ended(st, here, before, xpcall(fn, errors.handler, ...))
 end
 
 -- What a loader returned as its error, as ours.
