@@ -1,4 +1,4 @@
-/* sqlite_fail.c - SQLite's results become codes of ours, with a sentence that names model and key.
+/* sqlite_fail.c - SQLite's results become codes of ours, with a sentence that names model and key, or the file.
  *
  * SQLite's own messages name tables, columns and constraints, never values; so they are passed on. */
 #include "source/sqlite_parts.h"
@@ -73,5 +73,7 @@ int ldr_sqlite_refuse(const ldr_model *m, ldr_slice key, int code, const char *w
 int ldr_sqlite_fail(ldr_sqlite_conn *c, const ldr_model *m, ldr_slice key, int rc, ldr_err *err)
 {
     const char *message = sqlite3_errcode(c->db) == SQLITE_OK ? sqlite3_errstr(rc) : sqlite3_errmsg(c->db);
+    if (!m)
+        return ldr_fail(err, code_of(rc, message), "sqlite: %s (%.100s)", sentence(rc, message), c->source->file);
     return ldr_sqlite_refuse(m, key, code_of(rc, message), sentence(rc, message), err);
 }

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 typedef struct plan {
     sqlite3 *db;
@@ -494,7 +495,8 @@ static int connect(plan *p)
     if (rc == SQLITE_NOMEM)
         return ldr_fail_oom(p->err);
     if (rc != SQLITE_OK)
-        return ldr_fail(p->err, LDR_UNAVAILABLE, "migrate: %.150s: %s", p->o->file, sqlite3_errstr(rc));
+        return ldr_fail(p->err, LDR_UNAVAILABLE, "migrate: %.150s: %s", p->o->file,
+                        access(p->o->file, F_OK) != 0 ? "there is no such file" : sqlite3_errstr(rc));
     sqlite3_busy_timeout(p->db, 5000);
     return LDR_OK;
 }
