@@ -138,7 +138,7 @@ typedef struct ldr_model_options {
 typedef struct ldr_options {
     size_t size; /* sizeof(ldr_options) */
     const char *name;
-    int read_pattern;     /* LDR_CACHE_ASIDE or LDR_READ_THROUGH */
+    int read_pattern;     /* LDR_CACHE_ASIDE (0, also where there is a source) or LDR_READ_THROUGH */
     int write_pattern;    /* LDR_CACHE_ASIDE (tiers only), LDR_WRITE_AROUND or LDR_WRITE_THROUGH */
     int level;            /* enum ldr_level */
     bool no_guard;        /* guard = "none" */
