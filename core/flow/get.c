@@ -298,14 +298,27 @@ static bool says_nothing(const get_key *k)
            (k->flight->cut_short && item->state == LDR_FAILED && item->err.code == LDR_TIMEOUT);
 }
 
+static bool is_closing(const get *g)
+{
+    return atomic_load_explicit(&g->op.flow->closing, memory_order_relaxed);
+}
+
+static void fail_closed(get *g, get_key *k)
+{
+    fail_with(g, k, LDR_CLOSED, "the cache was closed meanwhile");
+}
+
 static void landed(get *g, get_key *k)
 {
     const ldr_item *item = &k->flight->item;
-    if (!k->led && says_nothing(k)) {
+    bool unanswered = item->state == LDR_UNANSWERED;
+    if ((unanswered || (!k->led && says_nothing(k))) && is_closing(g)) {
+        fail_closed(g, k);
+    } else if (!k->led && says_nothing(k)) {
         leave_flight(g, k);
         k->state = ASKING;
         g->op.stage = LEAD;
-    } else if (item->state == LDR_UNANSWERED) {
+    } else if (unanswered) {
         fail_with(g, k, LDR_LOADER, "its load was dropped before it ended");
     } else if (item->state != LDR_FAILED) {
         answer_loaded(g, k);
@@ -326,8 +339,8 @@ static void wait_for(get *g, get_key *k)
 {
     if (ldr_flight_done(g->op.flow->flights, k->flight))
         landed(g, k);
-    else if (atomic_load_explicit(&g->op.flow->closing, memory_order_relaxed))
-        fail_with(g, k, LDR_CLOSED, "the cache was closed meanwhile");
+    else if (is_closing(g))
+        fail_closed(g, k);
     else if (g->now_us >= g->op.deadline_us && !answer_held(g, k))
         fail_with(g, k, LDR_TIMEOUT, "deadline passed before its load ended");
     else if (k->state == WAITING && !k->led && g->now_us >= g->wait_until_us)

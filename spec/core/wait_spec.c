@@ -155,6 +155,19 @@ static void a_leader_that_leaves_does_not_take_the_load_along(void **state)
     house_free(h);
 }
 
+static void who_waits_for_a_load_that_closing_drops_is_told_of_the_closing(void **state)
+{
+    (void)state;
+    house *h = house_plain();
+    task *a = ask(h, "k"), *b = ask(h, "k"), *load = a->spawned;
+    ldr_cache_shut(h->cache, 0);
+    task_end(load); /* as the thread's queue does, before those who wait have looked */
+    house_run(h);
+    check_failed(a, LDR_CLOSED);
+    check_failed(b, LDR_CLOSED);
+    house_free(h);
+}
+
 static void closing_ends_all_waits(void **state)
 {
     (void)state;
@@ -393,6 +406,7 @@ int main(void)
         cmocka_unit_test(waited_out_gives_an_error_or_what_is_stale),
         cmocka_unit_test(a_dropped_leader_is_replaced),
         cmocka_unit_test(a_leader_that_leaves_does_not_take_the_load_along),
+        cmocka_unit_test(who_waits_for_a_load_that_closing_drops_is_told_of_the_closing),
         cmocka_unit_test(closing_ends_all_waits),
         cmocka_unit_test(without_a_guard_each_loads),
         cmocka_unit_test(a_host_that_cannot_wait_loads_for_itself),
