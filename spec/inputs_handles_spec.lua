@@ -289,6 +289,25 @@ describe("handles:", function()
             remove()]]):format(bed.count(10000, 1000), bed.is_watched and 1e6 or 8192))
     end)
 
+    if is_jit then
+        it("70 opened very often use up none of LuaJIT's types", function()
+            local ffi = require "ffi"
+            local function next_type()
+                return tonumber(ffi.typeof "struct { int x; }")
+            end
+            local first = next_type()
+            local step = next_type() - first
+            local before = next_type()
+            for _ = 1, 10 do
+                local c = larder.open {}
+                c:set("k", "v")
+                c:get "k"
+                c:close()
+            end
+            assert.is_true(next_type() - before <= step + 3)
+        end)
+    end
+
     it("71 two states in two threads each have their own; one process, many", function()
         child_is_fine [[
             posix.threads(4, [=[

@@ -5,10 +5,13 @@ local M = {}
 
 local format, rawequal, type = string.format, rawequal, type
 
+local set_type -- made once: LuaJIT has room for 65,536 types, and never gives one back
+
 local function setter(handle, slow, ud, failed)
     local ffi = require "ffi"
+    set_type = set_type or ffi.typeof "double (*)(void *, const char *, size_t, const char *, size_t)"
     local address, pointer = ud:quick()
-    local set = ffi.cast("double (*)(void *, const char *, size_t, const char *, size_t)", address)
+    local set = ffi.cast(set_type, address)
     local cache = ffi.cast("void *", pointer)
     return function(self, key, value, opts)
         if opts == nil and rawequal(self, handle) and type(key) == "string" and type(value) == "string" then
