@@ -128,8 +128,8 @@ local function key_of(self, ...)
     else
         local text, at, wrong = arguments.text(self.null, ...)
         if not text then
-            errors.misuse(1, "cache:wrap (%s): argument %d cannot be part of a key: %s; give key = function(...) -> string",
-                self.prefix, at, wrong)
+            local text_of = "cache:wrap (%s): argument %d cannot be part of a key: %s; give key = function(...)"
+            errors.misuse(1, text_of, self.prefix, at, wrong)
         end
         key = self.prefix .. ":" .. text
     end
