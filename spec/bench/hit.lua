@@ -2,8 +2,8 @@
 --
 --   lua5.4 spec/bench/hit.lua      luajit [-joff] spec/bench/hit.lua
 --
--- Without the cache (larder.core) the memo stands over slots of its own: the same C and Lua on the hit path, and nothing
--- behind it.
+-- Without the cache (larder.core) the memo stands over slots of its own: the same C and Lua on the hit path, and
+-- nothing behind it.
 package.path = "./?.lua;" .. package.path
 local bench = require "spec.support.bench"
 
@@ -145,7 +145,8 @@ end
 
 local place = is_jit and (with_jit and 0.3 or 0.6) or 0
 local function row(at, text, ours, peer, theirs, reach)
-    bench.compare { place = at + place, work = bench.engine .. ": " .. text, ours = ours, peer = peer, theirs = theirs, reach = reach }
+    bench.compare { place = at + place, work = bench.engine .. ": " .. text, ours = ours, peer = peer, theirs = theirs,
+        reach = reach }
 end
 
 local strings = open_cache(text_value)

@@ -1,6 +1,9 @@
--- memory.lua - what an entry costs above its key and value: 1,000,000 entries of 16 + 64 bytes, index and slack included,
--- as growth of resident memory. Each subject is filled in a process of its own; no key is kept in Lua but by a subject
--- that does so itself. With PEERS=folder also folder/pogocache, which no package carries.
+-- memory.lua - what an entry costs above its key and value: 1,000,000 entries of 16 + 64 bytes, index and slack
+-- included, as growth of resident memory. Each subject is filled in a process of its own; no key is kept in Lua but by
+-- a subject that does so itself. With PEERS=folder also folder/pogocache, which no package carries.
+--
+-- Larder has room for all of them (and they are counted afterwards), as the peers have. A last row, for information, is
+-- of a cache that is full to its limit of entries and has evicted: then it also remembers what left (s3fifo).
 --
 -- under: luajit
 package.path = "./?.lua;" .. package.path
@@ -10,8 +13,8 @@ local N, PAYLOAD = 1000000, 16 + 64
 local probe = bench.probe()
 local filler = ("v"):rep(48)
 
-local function each(put)
-    for i = 1, N do
+local function each(put, n)
+    for i = 1, n or N do
         local key = ("key:%012d"):format(i)
         put(key, key .. filler)
         if i % 20000 == 0 then
@@ -23,15 +26,25 @@ end
 -- Each gives a function that fills and one that tells how many entries are held; what they hold lives until the end.
 local subjects = {}
 
-function subjects.larder()
-    local cache = require("larder").open { l1 = { bytes = 256 * 2 ^ 20, entries = N } }
+local function larder(l1, n)
+    local cache = require("larder").open { l1 = l1 }
     return function()
         each(function(key, value)
             cache:set(key, value)
-        end)
+        end, n)
     end, function()
-        return cache:stats().entries
+        local held = cache:stats().entries
+        assert(n or held == N, "not all entries are held")
+        return held
     end
+end
+
+function subjects.larder()
+    return larder { bytes = 150e6 }
+end
+
+subjects["a full larder"] = function()
+    return larder({ bytes = 256 * 2 ^ 20, entries = N }, 3 * N)
 end
 
 subjects["a Lua table"] = function()
@@ -112,4 +125,6 @@ if peers and shell(("test -x '%s/pogocache' && echo yes"):format(peers)) ~= "" t
 else
     row(6.4, what, ours, "pogocache: not installed")
 end
+bench.row { place = 9.7, work = "memory, full and evicting, 1 million",
+    ours = ("%.1f bytes"):format(in_lua("luajit", "a full larder")), peer = "-" }
 row(6.5, "the same through Lua 5.4", in_lua("lua5.4", "larder"), "a Lua table (5.4)", in_lua("lua5.4", "a Lua table"))

@@ -1,6 +1,6 @@
--- miss.lua - what a miss costs: a row of a SQLite table through the cache, against the bare prepared SELECT by SQLite's C
--- interface that makes a Lua table of the row. Same file in WAL mode, same keys in the same order; ahead of each round
--- the cache is emptied, so that every read of it is a miss that loads, seals, keeps and decodes.
+-- miss.lua - what a miss costs: a row of a SQLite table through the cache, against the bare prepared SELECT by SQLite's
+-- C interface that makes a Lua table of the row. Same file in WAL mode, same keys in the same order; ahead of each
+-- round the cache is emptied, so that every read of it is a miss that loads, seals, keeps and decodes.
 --
 -- under: lua5.4 luajit
 package.path = "./?.lua;" .. package.path
@@ -15,10 +15,11 @@ local function make_shop()
     local db = assert(sqlite.open(file, { create = true }))
     assert(db:exec(([[
         PRAGMA journal_mode = WAL;
-        CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT, price REAL, stock INT, active INT, vendor TEXT, url TEXT,
-            weight REAL);
+        CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT, price REAL, stock INT, active INT, vendor TEXT,
+            url TEXT, weight REAL);
         INSERT INTO products WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-            SELECT i, 'product ' || i, i + 0.25, i %% 50, i %% 2, 'vendor ' || (i %% 20), 'https://example.org/p/' || i, i * 1.5
+            SELECT i, 'product ' || i, i + 0.25, i %% 50, i %% 2, 'vendor ' || (i %% 20),
+                'https://example.org/p/' || i, i * 1.5
             FROM n;
     ]]):format(ROWS)))
     assert(sqlite.migrate { file = file, table = "products", changes = true, mode = "apply" })
@@ -90,7 +91,7 @@ end, ours = function()
     end
     return ROWS
 end, peer = "t[key] = loader(key)", theirs = function()
-    local t = {}
+    local t = {} -- luacheck: ignore 241
     for i = 1, ROWS do
         t[keys[i]] = load()
     end
@@ -110,7 +111,7 @@ local function get_many()
 end
 local function one_by_one()
     for _ = 1, 50 do
-        local t = {}
+        local t = {} -- luacheck: ignore 241
         for i = 1, 100 do
             t[keys[i]] = cache:get(keys[i])
         end

@@ -49,7 +49,7 @@ if bench.is_jit then
     bench.compare { place = 4, work = work, ours = ours, peer = "lrucache set",
         theirs = writing(bench.lrucache(ENTRIES), bench.own(set_expiring)), reach = 0.75 }
 else
-    local t, n = {}, 0 -- luacheck: ignore 331
+    local t, n = {}, 0 -- luacheck: ignore 241
     -- a plain table that never forgets: no peer, only a floor
     local plain = { set = function(_, key, value)
         n = n + 1

@@ -40,8 +40,8 @@ local function figure(v, unit)
     return ("%.0f %s"):format(v, unit)
 end
 
--- row{ place, work, ours, peer, min, median, reach, limit }: place orders the table, reach may be nil: for information. limit: the
--- figure that must reach it where that is not the median ratio.
+-- row{ place, work, ours, peer, min, median, reach, limit }: place orders the table, reach may be nil: for information.
+-- limit: the figure that must reach it where that is not the median ratio.
 function bench.row(r)
     local reached = not r.reach and "-" or (r.limit or r.median) <= r.reach and "yes" or "NO"
     print(table.concat({ "@row", ("%05.2f"):format(r.place), r.work, r.ours, r.peer,
@@ -50,7 +50,7 @@ function bench.row(r)
     io.stdout:flush()
 end
 
--- compare{ place, work, ours = function, peer = "name", theirs = function, reach }: each side runs once unmeasured. `before`
+-- compare{ place, work, ours = function, peer = "name", theirs = function, reach }: each side once unmeasured. `before`
 -- runs untimed ahead of each measured round of ours.
 function bench.compare(c)
     local a, b, ratio = {}, {}, {}
@@ -106,8 +106,8 @@ function bench.probe()
     local name = jit and "luajit" or "lua5.4"
     local folder = "build/probe/" .. name
     local target = folder .. "/bench_probe.so"
-    local compile = ("mkdir -p %s && ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -fPIC -shared -Ilua $(pkg-config --cflags %s sqlite3) "
-        .. "-o %s.$$ spec/support/bench_probe.c -lsqlite3 && mv %s.$$ %s"):format(folder, name, target, target, target)
+    local compile = ("mkdir -p %s && ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -fPIC -shared -Ilua "
+        .. "$(pkg-config --cflags %s sqlite3) -o %s.$$ spec/support/bench_probe.c -lsqlite3 && mv %s.$$ %s"):format(folder, name, target, target, target)
     local status = os.execute(("test %s -nt spec/support/bench_probe.c || { %s; }"):format(target, compile))
     assert(status == true or status == 0, "cannot build " .. target)
     local open = assert(package.loadlib(target, "luaopen_bench_probe"))
