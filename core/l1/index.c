@@ -9,7 +9,7 @@
 
 #include "policy/line.h"
 
-#define AVERAGE 10    /* entries a bucket, at most */
+#define AVERAGE 12    /* entries a bucket, at most */
 #define MOST_SPLITS 2 /* a write */
 #define MOST_CHAIN 8  /* a longer one is not split */
 #define CELL_BITS ((1u << LDR_BUCKET_CELLS) - 1)
