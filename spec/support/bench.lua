@@ -106,8 +106,9 @@ function bench.probe()
     local name = jit and "luajit" or "lua5.4"
     local folder = "build/probe/" .. name
     local target = folder .. "/bench_probe.so"
-    local compile = ("mkdir -p %s && ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -fPIC -shared -Ilua "
-        .. "$(pkg-config --cflags %s sqlite3) -o %s.$$ spec/support/bench_probe.c -lsqlite3 && mv %s.$$ %s"):format(folder, name, target, target, target)
+    local compile = "mkdir -p %s && ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -fPIC -shared -Ilua "
+        .. "$(pkg-config --cflags %s sqlite3) -o %s.$$ spec/support/bench_probe.c -lsqlite3 && mv %s.$$ %s"
+    compile = compile:format(folder, name, target, target, target)
     local status = os.execute(("test %s -nt spec/support/bench_probe.c || { %s; }"):format(target, compile))
     assert(status == true or status == 0, "cannot build " .. target)
     local open = assert(package.loadlib(target, "luaopen_bench_probe"))
