@@ -1,4 +1,8 @@
-/* thread.c - see thread.h. One mutex, one condition for "something to do", one for "nothing left". */
+/* thread.c - see thread.h. One mutex, one condition for "something to do", one for "nothing left".
+ *
+ * A fork waits until no thread of ours is inside a task or chore: a child must not inherit the locks of libraries that
+ * a task was using (SQLite's and malloc's own). For that there is one process-wide word of state, the gate: many threads
+ * may be inside, or one fork goes through. */
 #include "base/thread.h"
 
 #include <pthread.h>
@@ -50,6 +54,47 @@ static bool is_past(const struct timespec *at)
     return now.tv_sec > at->tv_sec || (now.tv_sec == at->tv_sec && now.tv_nsec >= at->tv_nsec);
 }
 
+/* ---- fork ------------------------------------------------------------------------------------------------- */
+
+static pthread_rwlock_t fork_gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static pthread_once_t fork_watched = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&fork_gate);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_rwlock_unlock(&fork_gate);
+}
+
+static void after_fork_in_child(void)
+{
+    fork_gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+static void go_inside(void)
+{
+#ifndef LDR_BUG_FORK_INSIDE
+    pthread_rwlock_rdlock(&fork_gate);
+#endif
+}
+
+static void come_out(void)
+{
+#ifndef LDR_BUG_FORK_INSIDE
+    pthread_rwlock_unlock(&fork_gate);
+#endif
+}
+
+/* ---- work ------------------------------------------------------------------------------------------------- */
+
 /* Runs the next task or the chore with the lock given back; false: nothing is due. */
 static bool run_one(ldr_thread *t)
 {
@@ -66,10 +111,12 @@ static bool run_one(ldr_thread *t)
     t->busy = true;
     pthread_mutex_unlock(&t->lock);
     int64_t again_us = 0;
+    go_inside();
     if (task)
         task->run(task);
     else
         again_us = chore(ctx);
+    come_out();
     pthread_mutex_lock(&t->lock);
     t->busy = false;
     if (!task && t->chore == chore && t->chore_ctx == ctx)
@@ -100,6 +147,7 @@ static bool start(ldr_thread *t)
 {
     if (t->started)
         return true;
+    pthread_once(&fork_watched, watch_forks);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -1,7 +1,7 @@
 /* thread.h - Larder's own thread: a mailbox of tasks, run one by one, and one chore that comes round.
  *
  * It starts with the first task or chore, blocks all signals, and shares nothing with callers but what a task
- * carries. A task is embedded in what it serves; after `run` began the thread no longer looks at it. */
+ * carries. A fork waits until the task or chore that runs has ended. A task is embedded in what it serves; after `run` began the thread no longer looks at it. */
 #ifndef LDR_BASE_THREAD_H
 #define LDR_BASE_THREAD_H
 

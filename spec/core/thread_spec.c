@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -278,6 +279,38 @@ static void many_may_post(void **state)
     ldr_thread_free(*state);
 }
 
+static atomic_bool inside;
+
+/* Mostly inside: a fork that did not wait would meet it there. */
+static int64_t busy_chore(void *ctx)
+{
+    (void)ctx;
+    atomic_store(&inside, true);
+    for (volatile int i = 0; i < 200000; i++)
+        ;
+    atomic_store(&inside, false);
+    arrive();
+    return 0;
+}
+
+static void a_fork_waits_until_nothing_runs(void **state)
+{
+    assert_true(ldr_thread_chore(*state, busy_chore, NULL));
+    int n_bad = 0;
+    for (int i = 0; i < 50; i++) {
+        wait_for(i + 1);
+        pid_t child = fork();
+        if (child == 0)
+            _exit(atomic_load(&inside));
+        int status = -1;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        n_bad += status != 0;
+    }
+    assert_int_equal(n_bad, 0);
+    ldr_thread_stop(*state, 0, NULL);
+    ldr_thread_free(*state);
+}
+
 static void no_memory_is_null(void **state)
 {
     (void)state;
@@ -296,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup(a_chore_for_never_sleeps, setup),
         cmocka_unit_test_setup(tasks_without_end_do_not_starve_the_chore, setup),
         cmocka_unit_test_setup(many_may_post, setup),
+        cmocka_unit_test_setup(a_fork_waits_until_nothing_runs, setup),
         cmocka_unit_test(no_memory_is_null),
     };
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL);
