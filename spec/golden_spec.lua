@@ -1,5 +1,5 @@
--- golden_spec.lua - a real trace through the whole line: `get` with a loader misses as often as the published counts say,
--- to the last miss, for each policy and size. LARDER_PROVE=1 with TRACES=folder does so for all traces found there.
+-- golden_spec.lua - a real trace through the whole line: `get` with a loader misses as often as the published counts
+-- say, to the last miss, for each policy and size. LARDER_PROVE=1 with TRACES=folder: all traces found there.
 
 local larder = require "larder"
 

@@ -34,7 +34,7 @@ for _, name in ipairs((unbuilt.names "verb")) do
     verbs[name] = unbuilt.raiser("verb", name)
 end
 
----- events ---------------------------------------------------------------------------------------------------------------
+---- events -----------------------------------------------------------------------------------------------------------
 
 local function listen(st)
     local wanted, any = {}, false
@@ -64,7 +64,7 @@ function verbs.on(self, name, fn)
     end
 end
 
----- figures --------------------------------------------------------------------------------------------------------------
+---- figures ----------------------------------------------------------------------------------------------------------
 
 function verbs.stats(self)
     local st = check(self, "stats")
@@ -81,7 +81,7 @@ function verbs.stats(self)
     return s
 end
 
----- the decorator --------------------------------------------------------------------------------------------------------
+---- the decorator ----------------------------------------------------------------------------------------------------
 
 function verbs.wrap(self, fn, opts)
     local st = check(self, "wrap")
@@ -102,7 +102,7 @@ function verbs.wrap(self, fn, opts)
     }, fn, opts)
 end
 
----- the end --------------------------------------------------------------------------------------------------------------
+---- the end ----------------------------------------------------------------------------------------------------------
 
 function verbs.close(self, timeout)
     local st = check(self, "close")
@@ -121,7 +121,7 @@ local function show(self)
     return ("larder cache %s"):format(st and st.name and '"' .. st.name .. '"' or "(private)")
 end
 
----- opening --------------------------------------------------------------------------------------------------------------
+---- opening ----------------------------------------------------------------------------------------------------------
 
 -- The models by name, and their names for messages; nil where keys need none.
 local function models_of(src)
@@ -150,7 +150,7 @@ local function flat(o, host)
     return given
 end
 
--- Trouble that no caller gets: to on_error, and to the log.
+-- Every failure, also one that its caller was told of: to on_error, and to the log.
 local function complain(o, err)
     if o.log then
         o.log("error", tostring(err))

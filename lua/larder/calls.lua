@@ -156,7 +156,7 @@ local function answer_load(st, op, n, context)
     end
 end
 
----- store and delete -----------------------------------------------------------------------------------------------------
+---- store and delete -------------------------------------------------------------------------------------------------
 
 -- `nil, err` of a store: no effect. A conflict keeps its code and version; all else is the source's error.
 local function refusal(key, err)
@@ -169,7 +169,8 @@ end
 
 local function give_stored(st, op, i, key, context, version, err)
     if version == nil or version == false then
-        return fail(st, op, i, key, refusal(key, err == nil and "it gave neither a version nor an error" or err), context)
+        local why = err == nil and "it gave neither a version nor an error" or err
+        return fail(st, op, i, key, refusal(key, why), context)
     elseif version == true then
         op:give_nothing(i)
         return
@@ -200,12 +201,13 @@ local function answer_write(st, op, n, context, verb)
             give_stored(st, op, i, key, context, version, err)
         else
             local what = "the source's %s of key %s raised; it may have taken effect: %s"
-            fail(st, op, i, key, errors.new("lost", what:format(verb, errors.show(key), version.message), version.cause), context)
+            local text = what:format(verb, errors.show(key), version.message)
+            fail(st, op, i, key, errors.new("lost", text, version.cause), context)
         end
     end
 end
 
----- ttl functions --------------------------------------------------------------------------------------------------------
+---- ttl functions ----------------------------------------------------------------------------------------------------
 
 local function asked_ttl(st, op, name, key, value)
     local fn = st.options[name .. "_fn"]

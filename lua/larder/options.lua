@@ -62,7 +62,8 @@ local guard_schema = schema.new({
         { "wait", schema.seconds, unit = "s", doc = "how long a caller waits for another's load (5)" },
         { "on_timeout", schema.word(ON_TIMEOUT), doc = "then: stale, load or error (load)" },
     }, doc = "one loader a key" },
-    { "xfetch", hidden = true, rows = { { "beta", schema.some_seconds, doc = "how early" } }, doc = "early refresh by chance" },
+    { "xfetch", hidden = true, rows = { { "beta", schema.some_seconds, doc = "how early" } },
+        doc = "early refresh by chance" },
     { "background", hidden = true, rows = {}, doc = "stale is served while one loads" },
 }, "guard.")
 
@@ -137,7 +138,8 @@ end
 
 local function host(value)
     if type(value) == "table" then
-        local fine = type(value.now) == "function" and type(value.wait) == "function" and type(value.can_wait) == "function"
+        local fine = type(value.now) == "function" and type(value.wait) == "function"
+            and type(value.can_wait) == "function"
         return fine, fine and value or "a name, or a host made by Larder"
     end
     return word_of "host"(value)
@@ -167,7 +169,8 @@ local open_schema = schema.new {
     { "negative_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long absence is kept" },
     { "jitter", schema.number(0, 1), default = 0, doc = "ttl is shortened by up to this share, by chance" },
     { "bound", rows = {
-        { "soft", schema.some_seconds, unit = "s", doc = "how old a read may be without faults: changes are looked for at least twice as often" },
+        { "soft", schema.some_seconds, unit = "s",
+            doc = "how old a read may be without faults: changes are looked for at least twice as often" },
         { "hard", schema.some_seconds, unit = "s", doc = "how old at most; cuts every ttl (default ttl + stale_ttl)" },
     }, doc = "what eventual promises" },
     { "codec", schema.word { "msgpack", "json", "raw" }, default = "msgpack", doc = "how values become bytes" },
@@ -396,7 +399,7 @@ function options.ttl_argument(verb, value)
     return value
 end
 
----- what loaders and ttl functions answer -----------------------------------------------------------------------------
+---- what loaders and ttl functions answer ----------------------------------------------------------------------------
 
 -- A ttl that a loader or a ttl function gave: the number, or nil and an error `invalid`.
 function options.answered_ttl(name, value)

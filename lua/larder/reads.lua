@@ -11,7 +11,8 @@ local state = require "larder.state"
 
 local reads = {}
 
-local check, rawequal, running, select, type = state.check, rawequal, coroutine.running, select, type
+local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
+local rawequal, running, select, type = rawequal, coroutine.running, select, type
 
 local function pack(...)
     return { n = select("#", ...), ... }
@@ -19,33 +20,16 @@ end
 
 -- [opts] [, loader, ...] as opts, loader, args.
 local function arguments(who, opts, ...)
-    local loader, first = nil, 1
     if type(opts) == "function" then
         return nil, opts, select("#", ...) > 0 and pack(...) or nil
     elseif opts ~= nil and type(opts) ~= "table" then
         schema.refuse(who, "the second argument", "a table of options or a loader", opts)
     end
-    loader = ...
+    local loader = ...
     if loader ~= nil and not schema.is_callable(loader) then
         schema.refuse(who, "the loader", "a function", loader)
     end
-    local n = select("#", ...)
-    return opts, loader, n > first and pack(select(2, ...)) or nil
-end
-
-local function check_key(who, key)
-    if type(key) ~= "string" then
-        schema.refuse(who, "the key", "a string", key)
-    end
-end
-
--- Where a SQL source is asked, the key must name a model.
-local function check_model(who, st, key)
-    local models = st.models
-    if models and not models[key:match("^([^:]*):")] then
-        errors.misuse(1, "%s: the key %s names no model of the source (%s): keys are model:id", who, errors.show(key),
-            st.model_names)
-    end
+    return opts, loader, select("#", ...) > 1 and pack(select(2, ...)) or nil
 end
 
 -- Reads inside cache:write(keys, fn) of those keys go past the cache.
@@ -149,13 +133,6 @@ local function get(st, who, key, o, loader, args)
     return nil, value
 end
 
-local function then_tell(st, ...)
-    if st.listening then
-        state.tell(st)
-    end
-    return ...
-end
-
 function reads.get(self, key, opts, ...)
     local st = check(self, "get")
     if opts == nil and select("#", ...) == 0 then
@@ -165,8 +142,8 @@ function reads.get(self, key, opts, ...)
     return then_tell(st, get(st, "cache:get", key, options.verb("get", given), loader, args))
 end
 
--- get for a cache whose source needs no Lua: the plain call (a key, nothing else) goes to C at once; all other calls are
--- reads.get's.
+-- get for a cache whose source needs no Lua: the plain call (a key, nothing else) goes to C at once; all other calls
+-- are reads.get's.
 function reads.direct(st, handle)
     local ud, memo, sched, parents = st.core, st.memo, st.sched, st.parents
     local read, can_wait = ud.read, sched.can_wait

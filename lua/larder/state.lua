@@ -2,10 +2,12 @@
 -- private name; every verb begins with check(self).
 
 local errors = require "larder.errors"
+local schema = require "larder.schema"
 
 local state = {}
 
 local PRIVATE = {}
+local LONGEST_KEY = 65535
 
 function state.attach(handle, st)
     rawset(handle, PRIVATE, st)
@@ -94,6 +96,29 @@ function state.tell(st)
     if not fine then
         error(err, 0)
     end
+end
+
+function state.check_key(who, key)
+    if type(key) ~= "string" then
+        schema.refuse(who, "the key", "a string", key)
+    end
+end
+
+-- Where a SQL source is asked or written, the key must name a model. (One that is empty or too long is told so later.)
+function state.check_model(who, st, key)
+    local models = st.models
+    if models and #key > 0 and #key <= LONGEST_KEY and not models[key:match("^([^:]*):")] then
+        errors.misuse(1, "%s: the key %s names no model of the source (%s): keys are model:id", who, errors.show(key),
+            st.model_names)
+    end
+end
+
+-- Passes its arguments on, after the handlers heard of what they came with.
+function state.then_tell(st, ...)
+    if st.listening then
+        state.tell(st)
+    end
+    return ...
 end
 
 return state

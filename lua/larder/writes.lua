@@ -10,32 +10,11 @@ local state = require "larder.state"
 
 local writes = {}
 
-local check, type = state.check, type
-
-local function check_key(who, key)
-    if type(key) ~= "string" then
-        schema.refuse(who, "the key", "a string", key)
-    end
-end
+local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
+local type = type
 
 local function failure(code, message, version)
     return errors.new(code, message, nil, version and { version = version })
-end
-
-local function then_tell(st, ...)
-    if st.listening then
-        state.tell(st)
-    end
-    return ...
-end
-
--- Where the source takes the write, the key must name a model.
-local function check_model(who, st, key)
-    local models = st.models
-    if models and not models[key:match("^([^:]*):")] then
-        errors.misuse(1, "%s: the key %s names no model of the source (%s): keys are model:id", who, errors.show(key),
-            st.model_names)
-    end
 end
 
 -- One write operation for a list of keys. each(i, key, version or nil, err) is told what became of each.
@@ -223,7 +202,7 @@ function writes.invalidate_all(self)
     return then_tell(st, true)
 end
 
----- write(keys, fn, ...) ----------------------------------------------------------------------------------------------
+---- write(keys, fn, ...) ---------------------------------------------------------------------------------------------
 
 local function open_bypass(st, keys)
     st.bypass = st.bypass or setmetatable({}, { __mode = "k" })
