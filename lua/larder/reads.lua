@@ -11,6 +11,7 @@ local state = require "larder.state"
 
 local reads = {}
 
+local next = next
 local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
 local rawequal, running, select, type = rawequal, coroutine.running, select, type
 
@@ -149,7 +150,7 @@ function reads.direct(st, handle)
     local read, can_wait = ud.read, sched.can_wait
     return function(self, key, opts, ...)
         if opts ~= nil or (...) ~= nil or not rawequal(self, handle) or type(key) ~= "string" or st.listening
-            or st.bypass or parents[running() or st] or can_wait(sched) then
+            or st.bypass or (next(parents) and parents[running() or st]) or (sched.alive > 0 and can_wait(sched)) then
             return reads.get(self, key, opts, ...)
         end
         local value, outcome, trouble = read(ud, key, nil, memo)
