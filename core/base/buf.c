@@ -35,7 +35,7 @@ bool ldr_buf_reserve(ldr_buf *b, size_t more)
     return true;
 }
 
-void ldr_buf_add(ldr_buf *b, const void *p, size_t n)
+void ldr_buf_add_growing(ldr_buf *b, const void *p, size_t n)
 {
     if (n == 0 || !ldr_buf_reserve(b, n))
         return;

@@ -23,6 +23,8 @@ bool ldr_sqlite_too_late(const ldr_sqlite_conn *c, ldr_request *r)
 
 /* ---- row -> msgpack --------------------------------------------------------------------------------------- */
 
+#define USUAL_COLUMN_BYTES 24 /* room made at once, so that most rows grow no buffer */
+
 static bool pack_column(sqlite3_stmt *stmt, int i, ldr_buf *out)
 {
     const void *p;
@@ -53,6 +55,7 @@ static bool pack_row(sqlite3_stmt *stmt, const ldr_sqlite_shape *shape, ldr_buf 
 {
     uint32_t from = 0;
     ldr_buf_clear(out);
+    ldr_buf_reserve(out, shape->names.n + (size_t)shape->n * USUAL_COLUMN_BYTES);
     ldr_pack_map(out, (uint32_t)shape->n);
     for (int i = 0; i < shape->n; i++) {
         ldr_buf_add(out, shape->names.p + from, shape->name_end[i] - from);

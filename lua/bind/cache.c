@@ -179,10 +179,13 @@ static int cache_hit(lua_State *L)
     return hit(L, &held);
 }
 
-/* read(key, nil, memo) -> as hit; where that gives nothing, as load. Only where the source needs no Lua. */
+/* read(key, nil, memo) -> as hit; where that gives nothing, as load; nothing: the key is no string. Only where the source
+ * needs no Lua. */
 static int cache_read(lua_State *L)
 {
     bool held;
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return 0;
     int n = hit(L, &held);
     return n ? n : ldr_lua_load_now(L, held);
 }

@@ -192,6 +192,7 @@ local function new_state(o, ud, host)
             and not (o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn),
         memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
         parents = setmetatable({}, { __mode = "k" }),
+        n_calls = 0, -- of Lua functions that have not ended; a coroutine that was dropped in one counts for ever
         teller = setmetatable({}, { __mode = "v" }),
         failed = {}, failures = {}, failure_of = {}, n_failures = 0,
         handle = setmetatable({}, { __mode = "v" }),

@@ -23,7 +23,7 @@ end
 -- Memory or stack may be short: nothing is made before the note is taken back, and no more than three results are
 -- looked at, else this coroutine would be within that call for ever.
 local function ended(st, here, before, fine, first, second, third)
-    st.parents[here] = before
+    st.parents[here], st.n_calls = before, st.n_calls - 1
     if not fine then
         return false, errors.caught(first)
     end
@@ -33,7 +33,7 @@ end
 local function guarded(st, op, fn, ...)
     local here = calls.here(st)
     local before = st.parents[here]
-    st.parents[here] = op or before
+    st.parents[here], st.n_calls = op or before, st.n_calls + 1
     return ended(st, here, before, xpcall(fn, errors.handler, ...))
 end
 

@@ -149,12 +149,14 @@ function reads.direct(st, handle)
     local ud, memo, sched, parents = st.core, st.memo, st.sched, st.parents
     local read, can_wait = ud.read, sched.can_wait
     return function(self, key, opts, ...)
-        if opts ~= nil or (...) ~= nil or not rawequal(self, handle) or type(key) ~= "string" or st.listening
-            or st.bypass or (next(parents) and parents[running() or st]) or (sched.alive > 0 and can_wait(sched)) then
+        if opts ~= nil or (...) ~= nil or self ~= handle or st.listening or st.bypass
+            or (st.n_calls > 0 and parents[running() or st]) or (sched.alive > 0 and can_wait(sched)) then
             return reads.get(self, key, opts, ...)
         end
         local value, outcome, trouble = read(ud, key, nil, memo)
-        if trouble then
+        if not outcome then -- the key is no string
+            return reads.get(self, key)
+        elseif trouble then
             return refused(st, "cache:get", key, outcome, trouble)
         end
         return value, nil, outcome
