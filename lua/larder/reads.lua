@@ -13,7 +13,7 @@ local reads = {}
 
 local next = next
 local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
-local rawequal, running, select, type = rawequal, coroutine.running, select, type
+local running, select, type = coroutine.running, select, type
 
 local function pack(...)
     return { n = select("#", ...), ... }
