@@ -1,7 +1,7 @@
 /* clock.h - time and randomness are handed in. All times are int64 microseconds of one monotonic clock.
  *
- * `now` is exact; `coarse` may lag by at most `coarse_lag_us` and is what a hit reads. With a virtual clock
- * (the test host) both give the same word, which only the test moves. */
+ * `now` is exact; `coarse` is what a memo's hit reads. It lags by at most `coarse_lag_us`, unless the machine holds up its
+ * own tick for longer. With a virtual clock (the test host) both give the same word, which only the test moves. */
 #ifndef LDR_BASE_CLOCK_H
 #define LDR_BASE_CLOCK_H
 
