@@ -26,29 +26,22 @@ static void clear(ldr_answer *a)
     a->ref = (ldr_slot_ref){0};
 }
 
-static bool look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, ldr_record *r)
+bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us)
 {
+    ldr_record r;
     clear(out);
-    if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, r, &b->bytes, &out->ref))
+    if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, &r, &b->bytes, &out->ref))
         return false;
-    if (r->kind != LDR_NONE && ldr_unseal(&f->sealing, r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
+    if (r.kind != LDR_NONE && ldr_unseal(&f->sealing, &r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
         if (out->err.code == LDR_CORRUPT)
             ldr_shelf_erase(f->shelf, what->key, what->hash);
         clear(out);
         return false;
     }
     out->tier = LDR_TIER_L1;
-    out->version = r->version;
-    out->asked_us = r->asked_us;
-    out->soft_us = r->soft_us;
-    return true;
-}
-
-bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us)
-{
-    ldr_record r;
-    if (!look(f, what, b, out, &r))
-        return false;
+    out->version = r.version;
+    out->asked_us = r.asked_us;
+    out->soft_us = r.soft_us;
     out->outcome = outcome_at(what->now_us, what->level, &r);
     if (hard_us)
         *hard_us = ldr_record_hard_us(&r);
@@ -73,19 +66,10 @@ void ldr_flow_count_hit(ldr_flow *f, ldr_slice key, const ldr_answer *a)
                                                       .age_us = ldr_clock_now(&f->clock) - a->asked_us});
 }
 
-/* One look, at a time that is not later than now. The coarse clock, read as late as it may be, decides where it can:
- * what it calls fresh is. Only past that the exact clock is asked. */
 bool ldr_flow_hit(ldr_flow *f, ldr_slice key, uint64_t hash, int level, ldr_hit_buffers *b, ldr_answer *out)
 {
-    ldr_look what = {.key = key, .hash = hash, .level = level, .touch = true, .now_us = ldr_clock_coarse(&f->clock)};
-    ldr_record r;
-    if (!look(f, &what, b, out, &r))
-        return false;
-    int64_t now = what.now_us + f->clock.coarse_lag_us;
-    if (now >= r.soft_us)
-        now = ldr_clock_now(&f->clock);
-    out->outcome = outcome_at(now, level, &r);
-    if (out->outcome == LDR_MISS || now >= ldr_record_hard_us(&r))
+    ldr_look what = {.key = key, .hash = hash, .level = level, .touch = true, .now_us = ldr_clock_now(&f->clock)};
+    if (!ldr_flow_look(f, &what, b, out, NULL) || out->outcome == LDR_MISS)
         return false;
     ldr_flow_count_hit(f, key, out);
     return true;
