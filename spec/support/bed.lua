@@ -44,7 +44,8 @@ function bed.misuse(fn, ...)
 end
 
 -- Does a tool watch the memory here? Then limits of memory and figures of it mean nothing.
-bed.is_watched = (os.getenv "LD_PRELOAD" or ""):find("asan", 1, true) ~= nil
+local preloaded = os.getenv "LD_PRELOAD" or ""
+bed.is_watched = preloaded:find("asan", 1, true) ~= nil or preloaded:find("vgpreload", 1, true) ~= nil
 
 -- Runs Lua code in a process of its own (options: before, a shell command such as `ulimit -n 10`; args; lua).
 -- Gives what it printed and its exit status.
