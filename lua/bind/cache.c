@@ -515,18 +515,7 @@ static const luaL_Reg methods[] = {
 
 void ldr_lua_cache_register(lua_State *L)
 {
-    luaL_newmetatable(L, LDR_LUA_CACHE);
-    lua_pushcfunction(L, cache_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushliteral(L, LDR_LUA_CACHE);
-    lua_setfield(L, -2, "__metatable");
-    lua_newtable(L);
-    for (const luaL_Reg *m = methods; m->name; m++) {
-        lua_pushcfunction(L, m->func);
-        lua_setfield(L, -2, m->name);
-    }
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    ldr_lua_class(L, LDR_LUA_CACHE, methods, cache_gc);
     lua_pushcfunction(L, ldr_lua_open_options);
     lua_setfield(L, -2, "open");
 }

@@ -57,6 +57,8 @@ void ldr_lua_buffers_done(ldr_lua_cache *ud, ldr_hit_buffers *b);
 void ldr_lua_shared_release(ldr_lua_shared *s);
 void ldr_lua_shared_leave(ldr_lua_shared *s);  /* by an operation: the last one of a closed cache strips it */
 
+/* Makes the metatable of a type of userdata: its methods, its end, and a name that stands for it in Lua. */
+void ldr_lua_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 /* Pushes nil, the code's word, the message and (LDR_CONFLICT) the version; gives how many. */
 int ldr_lua_fail(lua_State *L, const ldr_err *err);
 /* seconds -> microseconds: inf is LDR_NEVER, anything above 0 at least 1; nil is LDR_UNSET. */

@@ -107,13 +107,6 @@ int ldr_lua_mark(lua_State *L)
 
 void ldr_lua_mark_register(lua_State *L)
 {
-    luaL_newmetatable(L, LDR_LUA_MARKS);
-    lua_pushcfunction(L, marks_release);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "__gc");
-    lua_newtable(L);
-    lua_insert(L, -2);
-    lua_setfield(L, -2, "release");
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    static const luaL_Reg methods[] = {{"release", marks_release}, {NULL, NULL}};
+    ldr_lua_class(L, LDR_LUA_MARKS, methods, marks_release);
 }

@@ -278,16 +278,5 @@ void ldr_lua_op_register(lua_State *L)
         {"give_ttl", ldr_lua_op_give_ttl}, {"give_error", ldr_lua_op_give_error}, {"answer", op_answer},
         {"written", op_written},   {"expired", op_expired},       {"finish", op_finish}, {NULL, NULL},
     };
-    luaL_newmetatable(L, LDR_LUA_OP);
-    lua_pushcfunction(L, op_finish);
-    lua_setfield(L, -2, "__gc");
-    lua_pushliteral(L, LDR_LUA_OP);
-    lua_setfield(L, -2, "__metatable");
-    lua_newtable(L);
-    for (const luaL_Reg *m = methods; m->name; m++) {
-        lua_pushcfunction(L, m->func);
-        lua_setfield(L, -2, m->name);
-    }
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    ldr_lua_class(L, LDR_LUA_OP, methods, op_finish);
 }
