@@ -150,7 +150,7 @@ function reads.direct(st, handle)
     local read, can_wait = ud.read, sched.can_wait
     return function(self, key, opts, ...)
         if opts ~= nil or (...) ~= nil or self ~= handle or st.listening or st.bypass
-            or (st.n_calls > 0 and parents[running() or st]) or (sched.alive > 0 and can_wait(sched)) then
+            or (st.n_calls > 0 and parents[running() or st]) or (sched.alive ~= 0 and can_wait(sched)) then
             return reads.get(self, key, opts, ...)
         end
         local value, outcome, trouble = read(ud, key, nil, memo)
