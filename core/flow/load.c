@@ -10,7 +10,7 @@ enum { ASK, ANSWER, TTLS, FILL, DONE };
 typedef struct load {
     ldr_op op;
     ldr_ttls ttls;
-    bool has_loader, calling;
+    bool has_loader;
     ldr_request request;
     size_t n;
     ldr_flight **flights;
@@ -147,7 +147,6 @@ static void answered(load *l)
 static ldr_want want_call(load *l, int verb)
 {
     l->request.verb = verb;
-    l->calling = true;
     return (ldr_want){.kind = LDR_WANT_CALL, .deadline_us = l->op.deadline_us, .request = &l->request};
 }
 
@@ -155,7 +154,6 @@ static ldr_want load_step(ldr_op *op)
 {
     load *l = (load *)op;
     ldr_flow *f = op->flow;
-    l->calling = false;
     switch (op->stage) {
     case ASK:
         ask(l);
@@ -239,11 +237,6 @@ bool ldr_load_is_for(const ldr_op *op, ldr_slice key)
     for (size_t i = 0; op->step == load_step && i < l->n && !is; i++)
         is = l->flights[i] && ldr_slice_eq(l->items[i]->key, key);
     return is;
-}
-
-bool ldr_load_calls(const ldr_op *op)
-{
-    return ((const load *)op)->calling;
 }
 
 bool ldr_load_uses_call(const ldr_op *op)

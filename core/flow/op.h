@@ -118,7 +118,6 @@ typedef struct ldr_loading {
     const ldr_owner *owner;
 } ldr_loading;
 ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_loading *how); /* NULL: out of memory */
-bool ldr_load_calls(const ldr_op *load);     /* it waits for a function of the embedder now */
 bool ldr_load_uses_call(const ldr_op *load); /* it will want a CALL: no other thread can drive it */
 bool ldr_load_is_for(const ldr_op *op, ldr_slice key); /* op is a load, and of this key among others */
 

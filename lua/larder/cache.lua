@@ -9,7 +9,6 @@ local options = require "larder.options"
 local quick = require "larder.quick"
 local reads = require "larder.reads"
 local schema = require "larder.schema"
-local source = require "larder.source"
 local state = require "larder.state"
 local unbuilt = require "larder.unbuilt"
 local wrap = require "larder.wrap"
@@ -84,7 +83,7 @@ end
 ---- the decorator ----------------------------------------------------------------------------------------------------
 
 function verbs.wrap(self, fn, opts)
-    local st = check(self, "wrap")
+    check(self, "wrap")
     local handle = self
     return wrap.make({
         get = function(key, o, loader, ...)
@@ -98,7 +97,6 @@ function verbs.wrap(self, fn, opts)
         end,
         null = core.null,
         digest = core.digest,
-        state = st,
     }, fn, opts)
 end
 
@@ -241,9 +239,6 @@ end
 function cache.open(given, default_host)
     local o = options.open(given)
     local host = type(o.host) == "table" and o.host or default_host(o.host)
-    if o.source and not source.is(o.source) then
-        errors.misuse(1, "larder.open: source must be what larder.source gives")
-    end
     local ud, code, message = core.open(flat(o, host), host.loop)
     if not ud then
         if code == "invalid" and message:find("shelf: ", 1, true) == 1 then -- sizes that exclude each other
