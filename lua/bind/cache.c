@@ -35,11 +35,16 @@ void ldr_lua_shared_leave(ldr_lua_shared *s)
     ldr_lua_shared_release(s);
 }
 
+static void check_open(lua_State *L, const ldr_lua_cache *ud)
+{
+    if (!ud->shared || !ud->shared->cache)
+        luaL_error(L, "a larder cache that was never opened, or is collected already");
+}
+
 ldr_lua_cache *ldr_lua_cache_check(lua_State *L, int idx)
 {
     ldr_lua_cache *ud = luaL_checkudata(L, idx, LDR_LUA_CACHE);
-    if (!ud->shared || !ud->shared->cache)
-        luaL_error(L, "a larder cache that was never opened, or is collected already");
+    check_open(L, ud);
     return ud;
 }
 
@@ -145,9 +150,8 @@ static int level_at(lua_State *L, int idx, const ldr_flow *f)
 }
 
 /* What a hit gives, 0 where there is none; *held then says whether something is held all the same. */
-static int hit(lua_State *L, bool *held)
+static int hit(lua_State *L, ldr_lua_cache *ud, bool *held)
 {
-    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
     ldr_flow *f = &ud->shared->cache->flow;
     ldr_err err;
     ldr_slice key;
@@ -176,18 +180,25 @@ static int hit(lua_State *L, bool *held)
 static int cache_hit(lua_State *L)
 {
     bool held;
-    return hit(L, &held);
+    return hit(L, ldr_lua_cache_check(L, 1), &held);
+}
+
+/* The userdata at 1 is a cache, what is at 2 a string. */
+static int read_known(lua_State *L)
+{
+    bool held;
+    ldr_lua_cache *ud = lua_touserdata(L, 1);
+    check_open(L, ud);
+    int n = hit(L, ud, &held);
+    return n ? n : ldr_lua_load_now(L, held);
 }
 
 /* read(key, nil, memo) -> as hit; where that gives nothing, as load; nothing: the key is no string. Only where the source
  * needs no Lua. */
 static int cache_read(lua_State *L)
 {
-    bool held;
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return 0;
-    int n = hit(L, &held);
-    return n ? n : ldr_lua_load_now(L, held);
+    luaL_checkudata(L, 1, LDR_LUA_CACHE);
+    return lua_type(L, 2) == LUA_TSTRING ? read_known(L) : 0;
 }
 
 /* peek(key) -> value, outcome | nil, "miss" */
@@ -495,11 +506,14 @@ static int cache_close(lua_State *L)
 /* memo(n, shared) -> the memo of this cache */
 static int cache_memo(lua_State *L)
 {
-    ldr_cache *c = ldr_lua_cache_check(L, 1)->shared->cache;
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_cache *c = ud->shared->cache;
     ldr_lua_memo *m = ldr_lua_memo_new(L, (uint32_t)luaL_checkinteger(L, 2), &c->flow.clock, (const int32_t *)c->gate);
     m->shared = lua_toboolean(L, 3);
     m->sampled = note_hit;
     m->sampled_arg = c->flow.meter;
+    m->read = read_known;
+    m->owner = ud;
     return 1;
 }
 

@@ -42,6 +42,8 @@ typedef struct ldr_lua_memo {
     bool shared;             /* set by the owner: tables are handed out themselves, not copies of them */
     void (*sampled)(void *arg, int64_t ns); /* set by the owner, may be NULL; must not call Lua */
     void *sampled_arg;
+    int (*read)(lua_State *L); /* set by the owner, may be NULL: reads the string key at 2 through `owner`, which is at 1, */
+    void *owner;               /* with nil at 3 and the memo at 4; gives value, outcome or nil, code, message on top */
 } ldr_lua_memo;
 
 /* Pushes a new memo of at most n entries (0: it remembers nothing) and gives it. clock and gate must outlive it: the

@@ -1,13 +1,16 @@
 /* memo_get.c - what Lua sees of the memo.
  *
- *   memo_get(handle, memo, slow) -> get    Lua 5.4: get(self, key [, opts] [, loader, ...]) answers from the memo, or
- *                                          calls slow with the same arguments, which may yield. LuaJIT: nil, for get
- *                                          must be a Lua function there (larder.memo)
+ *   memo_get(handle, memo, slow [, direct]) -> get    Lua 5.4: get(self, key [, opts] [, loader, ...]) answers from
+ *                                          the memo, or calls slow with the same arguments, which may yield. LuaJIT:
+ *                                          nil, for get must be a Lua function there (larder.memo)
  *   memo_parts(memo) -> check, memo, index, values, plans, shared    for larder.memo: addresses and tables
  *   memo_checker(memo) -> function(i) -> boolean                     the same check without FFI
  *   memo_counts(memo) -> hits, entries
  *
- * Only a string key of the very handle, without a table of options, is answered here: all else is slow's to judge. */
+ * Only a string key of the very handle, without a table of options, is answered here: all else is slow's to judge.
+ *
+ * direct: { core = cache, state = table, host = table, refused = function(key, code, message) }. The plain get(self, key)
+ * that the memo cannot answer is then read(key) of that cache, unless something is under way that slow must judge. */
 #include "bind/memo.h"
 
 static ldr_lua_memo *arg_memo(lua_State *L, int idx)
@@ -32,7 +35,11 @@ static int memo_get(lua_State *L)
 
 #else
 
-enum { MEMO = 1, HANDLE, INDEX, VALUES, SLOW, L1, N_UPVALUES = L1 };
+enum {
+    MEMO = 1, HANDLE, INDEX, VALUES, SLOW, L1,
+    CORE, STATE, HOST, REFUSED, LISTENING, BYPASS, N_CALLS, ALIVE, /* nil each where nothing is read directly */
+    N_UPVALUES = ALIVE
+};
 
 #define UP(i) lua_upvalueindex(i)
 
@@ -63,14 +70,59 @@ static int give_all(lua_State *L, int status, lua_KContext from)
     return lua_gettop(L) - (int)from;
 }
 
+static bool is_zero(lua_State *L, int table, int name)
+{
+    lua_pushvalue(L, UP(name));
+    return lua_rawget(L, UP(table)) == LUA_TNUMBER && lua_tonumber(L, -1) == 0;
+}
+
+static bool is_set(lua_State *L, int table, int name)
+{
+    lua_pushvalue(L, UP(name));
+    lua_rawget(L, UP(table));
+    return lua_toboolean(L, -1);
+}
+
+/* No handler listens, no read must go past the cache, no Lua function of its own is under way, and no other coroutine
+ * could run meanwhile. */
+static bool is_quiet(lua_State *L)
+{
+    return !lua_isnil(L, UP(CORE)) && !is_set(L, STATE, LISTENING) && !is_set(L, STATE, BYPASS) &&
+           is_zero(L, STATE, N_CALLS) && is_zero(L, HOST, ALIVE);
+}
+
+static int read_direct(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushvalue(L, UP(CORE));
+    lua_replace(L, 1);
+    lua_pushnil(L);
+    lua_pushvalue(L, UP(MEMO));
+    const ldr_lua_memo *m = lua_touserdata(L, 4);
+    int n = m->read(L), top = lua_gettop(L);
+    if (n == 2) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 3;
+    }
+    lua_pushvalue(L, UP(REFUSED));
+    for (int i = 0; i < 3; i++) /* key, code, message */
+        lua_pushvalue(L, i == 0 ? 2 : top - n + 1 + i);
+    lua_call(L, 3, LUA_MULTRET);
+    return lua_gettop(L) - top;
+}
+
 static int get(lua_State *L)
 {
     int n = lua_gettop(L);
-    if (is_plain(L) && answer(L, lua_touserdata(L, UP(MEMO)))) {
+    bool plain = is_plain(L);
+    if (plain && answer(L, lua_touserdata(L, UP(MEMO)))) {
         lua_pushnil(L);
         lua_pushvalue(L, UP(L1));
         return 3;
     }
+    if (plain && n == 2 && is_quiet(L))
+        return read_direct(L);
     lua_settop(L, n);
     lua_pushvalue(L, UP(SLOW));
     lua_insert(L, 1);
@@ -78,17 +130,35 @@ static int get(lua_State *L)
     return give_all(L, LUA_OK, 0);
 }
 
+static void push_direct(lua_State *L, const ldr_lua_memo *m, int direct)
+{
+    static const char *const parts[] = {"core", "state", "host", "refused"};
+    static const char *const names[] = {"listening", "bypass", "n_calls", "alive"};
+    bool given = lua_istable(L, direct);
+    for (int i = 0; i < 4; i++) {
+        lua_pushnil(L);
+        if (given) {
+            lua_getfield(L, direct, parts[i]);
+            lua_replace(L, -2);
+            luaL_argcheck(L, i > 0 || (m->read && lua_touserdata(L, -1) == m->owner), direct, "not the memo's cache");
+        }
+    }
+    for (int i = 0; i < 4; i++)
+        lua_pushstring(L, names[i]);
+}
+
 static int memo_get(lua_State *L)
 {
-    arg_memo(L, 2);
+    const ldr_lua_memo *m = arg_memo(L, 2);
     luaL_checktype(L, 3, LUA_TFUNCTION);
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 1);
     push_part(L, 2, 1);
     push_part(L, 2, 3);
     lua_pushvalue(L, 3);
     lua_pushliteral(L, "l1");
+    push_direct(L, m, 4);
     lua_pushcclosure(L, get, N_UPVALUES);
     return 1;
 }

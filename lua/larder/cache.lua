@@ -250,7 +250,11 @@ function cache.open(given, default_host)
     local handle = {}
     st.handle[1] = handle
     state.attach(handle, st)
-    st.fast_get = memo.get(core, handle, st.memo, st.direct and reads.direct(st, handle) or reads.get)
+    local slow, direct = reads.get, nil
+    if st.direct then
+        slow, direct = reads.direct(st, handle)
+    end
+    st.fast_get = memo.get(core, handle, st.memo, slow, direct)
     handle.get = st.fast_get
     if not (st.writes_source or st.ttl_function) then
         st.fast_set = quick.set(handle, writes.set, ud, refused)

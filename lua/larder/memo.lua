@@ -77,9 +77,11 @@ end
 -- @param handle what `self` must be; anything else is left to `slow`
 -- @param memo the memo's userdata
 -- @param slow function(self, key, opts, ...): called with the same arguments when the memo has no answer; may yield
+-- @param direct nil, or { core, state, host, refused }: what a plain miss is then read with in C (memo_get.c); LuaJIT
+-- needs none
 -- @return function(self, key [, opts] [, loader, ...]) -> value, err, outcome
-function M.get(core, handle, memo, slow)
-    local native = core.memo_get(handle, memo, slow)
+function M.get(core, handle, memo, slow, direct)
+    local native = core.memo_get(handle, memo, slow, direct)
     if native then
         return native
     end

@@ -144,7 +144,7 @@ function reads.get(self, key, opts, ...)
 end
 
 -- get for a cache whose source needs no Lua: the plain call (a key, nothing else) goes to C at once; all other calls
--- are reads.get's.
+-- are reads.get's. Second, with what C does so itself where get may be a C function (memo.get).
 function reads.direct(st, handle)
     local ud, memo, sched, parents = st.core, st.memo, st.sched, st.parents
     local read, can_wait = ud.read, sched.can_wait
@@ -160,7 +160,9 @@ function reads.direct(st, handle)
             return refused(st, "cache:get", key, outcome, trouble)
         end
         return value, nil, outcome
-    end
+    end, { core = ud, state = st, host = sched, refused = function(key, code, message)
+        return refused(st, "cache:get", key, code, message)
+    end }
 end
 
 local function refreshing(o)
