@@ -37,7 +37,8 @@ end
 
 -- A room includes itself and rooms of a lower number; rooms with the same number do not know each other.
 local order = {
-    base = 0, meter = 1, record = 2, policy = 3, coherence = 3, guard = 3, l1 = 4, source = 4, flow = 5,
+    base = 0, meter = 1, record = 2, policy = 3, coherence = 3, guard = 3, wire = 3, bus = 3,
+    l1 = 4, l2 = 4, source = 4, net = 4, flow = 5,
     upkeep = 6, ["."] = 7, host = 8, bind = 9,
 }
 

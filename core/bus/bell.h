@@ -1,0 +1,42 @@
+/* bell.h - the bell: what the other processes say about keys, and whether all of it was heard. Pure: no sockets, no clock.
+ *
+ * A message is  "SEQ KIND VERSION ORIGIN KEY"  with single spaces, KEY being the rest (any bytes):
+ *   d  the key was dropped or deleted: VERSION is its floor, 0 unknown        s  the key has a new value of VERSION
+ *   a  everything: KEY is the new generation (16 hex)                          w  its lease was released: SEQ is 0, for only
+ *                                                                                 who waits has a use for it
+ * SEQ is drawn in the script that makes the change (HINCRBY of the bell's s), so a number that is missing is a change that
+ * was not heard. ORIGIN: the writer's random number, 16 hex. */
+#ifndef LDR_BUS_BELL_H
+#define LDR_BUS_BELL_H
+
+#include "base/slice.h"
+#include <stdint.h>
+
+enum ldr_bell_kind { LDR_BELL_DROP, LDR_BELL_SET, LDR_BELL_ALL, LDR_BELL_WAKE };
+
+typedef struct ldr_bell_message {
+    uint64_t seq;
+    int kind;
+    int64_t version;
+    uint64_t origin, gen;
+    ldr_slice key; /* borrowed */
+} ldr_bell_message;
+
+bool ldr_bell_read(ldr_slice payload, ldr_bell_message *out); /* false: no such message */
+
+/* What was heard so far. One owner. */
+typedef struct ldr_bell {
+    uint64_t last;    /* sequence heard to the end */
+    bool knows;       /* `last` is known: after the first pulse since the subscription */
+    uint64_t behind;  /* a pulse said that `behind` was rung and it was not heard yet; 0: nothing is missing */
+    int64_t behind_us; /* since when */
+} ldr_bell;
+
+enum ldr_bell_verdict { LDR_BELL_IN_ORDER, LDR_BELL_OLD /* heard before */, LDR_BELL_GAP /* something was missed */ };
+
+void ldr_bell_begin(ldr_bell *b); /* a new subscription: nothing is known */
+enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq);
+/* The server's sequence, read on another link. GAP: rung more than grace_us ago and not heard, or the number fell. */
+enum ldr_bell_verdict ldr_bell_pulse(ldr_bell *b, uint64_t seq, int64_t now_us, int64_t grace_us);
+
+#endif
