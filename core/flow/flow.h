@@ -3,11 +3,17 @@
 #define LDR_FLOW_FLOW_H
 
 #include "base/clock.h"
+#include "bus/bell.h"
+#include "bus/hub.h"
 #include "flow/event.h"
 #include "guard/backoff.h"
 #include "guard/flight.h"
 #include "l1/shelf.h"
+#include "l2/l2.h"
+#include "l2/leases.h"
+#include "l2/resend.h"
 #include "meter/meter.h"
+#include "net/links.h"
 #include "source/source.h"
 
 /* One row a pattern: which stages its verbs take. The flows read the row, never the pattern's name. */
@@ -29,6 +35,12 @@ typedef struct ldr_flow {
     ldr_backoff *backoff;
     ldr_meter *meter;
     ldr_source *source; /* NULL: none */
+    ldr_l2 *l2;         /* the shared shelf; NULL: none, and so are leases and resend */
+    ldr_leases *leases;
+    ldr_resend *resend; /* what Redis did not confirm and must forget when it is back */
+    ldr_links *links;   /* who carries what is asked of it */
+    ldr_hub *hub;       /* NULL: alone in this process */
+    ldr_hub_member member;
     ldr_events events;
     ldr_sealing sealing;
     const ldr_plan *read_plan, *write_plan;
@@ -41,6 +53,9 @@ typedef struct ldr_flow {
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;
     _Atomic int64_t epoch;    /* of the source, when last looked at */
+    _Atomic uint32_t era;     /* of hearing: what L1 kept in an earlier one is suspect, for something may have been missed */
+    void (*era_moved)(void *ctx); /* told after it moved; NULL: nobody */
+    void *era_ctx;
     atomic_bool closing;      /* who waits is told LDR_CLOSED */
     _Atomic uint64_t drawn;   /* the last version that Larder drew */
     _Atomic uint64_t random;  /* state of jitter's draws */
@@ -55,6 +70,11 @@ bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, 
 
 int64_t ldr_flow_draw(ldr_flow *f); /* a version of Larder's own: rising, above all that ldr_flow_rise was told of */
 void ldr_flow_rise(ldr_flow *f, int64_t version);
+
+/* Something may have been missed: what L1 holds is not served before it was read again. */
+void ldr_flow_suspect(ldr_flow *f);
+/* What another process said; from any thread. */
+void ldr_flow_heard(ldr_flow *f, const ldr_bell_message *m);
 
 /* What the shelf tells of entries that leave: counts, events. */
 ldr_shelf_watch ldr_flow_watch(ldr_flow *f);

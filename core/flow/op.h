@@ -3,6 +3,7 @@
  *   DONE   the results are in the operation
  *   JOB    run `request` on the flow's source wherever blocking is allowed, then step again
  *   CALL   a function of the embedder must answer `request` (its items, or its err), then step again
+ *   TALK   carry `exchange` to the shared shelf and back, by deadline_us at the latest, then step again
  *   SPAWN  `op` is new work of its own: drive it to its end (then ldr_op_end it), before or beside the next step
  *   PARK   step again when the waker was called, or at `deadline_us`
  *
@@ -15,7 +16,7 @@
 #include "coherence/level.h"
 #include "flow/flow.h"
 
-enum ldr_want_kind { LDR_WANT_DONE = 0, LDR_WANT_JOB, LDR_WANT_CALL, LDR_WANT_SPAWN, LDR_WANT_PARK };
+enum ldr_want_kind { LDR_WANT_DONE = 0, LDR_WANT_JOB, LDR_WANT_CALL, LDR_WANT_SPAWN, LDR_WANT_PARK, LDR_WANT_TALK };
 
 #define LDR_TTL (LDR_CHANGES + 1) /* verb of a CALL: fill ttl_us and stale_ttl_us of the items that are FOUND */
 
@@ -23,6 +24,7 @@ typedef struct ldr_want {
     int kind;
     int64_t deadline_us;
     ldr_request *request;
+    ldr_exchange *exchange;
     ldr_op *op;
     bool background; /* SPAWN: nobody waits for it */
 } ldr_want;

@@ -166,6 +166,10 @@ typedef struct ldr_options {
     double changes_interval; /* seconds; 0: on (0.1) where the change table exists; below 0: off */
     bool changes_required;   /* no change table: an error that names the command */
     uint64_t seed;           /* 0: drawn */
+    /* the shared shelf: redis://[user:password@]host[:port][/db] or redis+unix:///path[?db=0]; NULL: none. Needs a name */
+    const char *l2_url, *l2_password; /* the password may also be in the URL; NULL: none */
+    int64_t l2_timeout_us;   /* 0: 1 s */
+    bool no_bus;             /* bus = false: other processes' changes are noticed by what expires only */
 } ldr_options;
 
 #define LDR_TTL_ZERO (-1) /* in options, where 0 means "default": a ttl of nothing */
