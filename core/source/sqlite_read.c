@@ -25,26 +25,29 @@ bool ldr_sqlite_too_late(const ldr_sqlite_conn *c, ldr_request *r)
 
 #define USUAL_COLUMN_BYTES 24 /* room made at once, so that most rows grow no buffer */
 
+/* A value asked for once: each sqlite3_column_... would look the row up and the connection's errors over again. As the
+ * connection has no mutex, its values need no protection. */
 static bool pack_column(sqlite3_stmt *stmt, int i, ldr_buf *out)
 {
     const void *p;
-    switch (sqlite3_column_type(stmt, i)) {
+    sqlite3_value *v = sqlite3_column_value(stmt, i);
+    switch (sqlite3_value_type(v)) {
     case SQLITE_INTEGER:
-        ldr_pack_int(out, sqlite3_column_int64(stmt, i));
+        ldr_pack_int(out, sqlite3_value_int64(v));
         return true;
     case SQLITE_FLOAT:
-        ldr_pack_double(out, sqlite3_column_double(stmt, i));
+        ldr_pack_double(out, sqlite3_value_double(v));
         return true;
     case SQLITE_NULL:
         ldr_pack_nil(out);
         return true;
     case SQLITE_TEXT:
-        p = sqlite3_column_text(stmt, i);
+        p = sqlite3_value_text(v);
         break;
     default:
-        p = sqlite3_column_blob(stmt, i);
+        p = sqlite3_value_blob(v);
     }
-    size_t n = (size_t)sqlite3_column_bytes(stmt, i);
+    size_t n = (size_t)sqlite3_value_bytes(v);
     if (!p && n)
         return false;
     ldr_pack_str(out, ldr_slice_of(p, n));
