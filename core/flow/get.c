@@ -337,7 +337,7 @@ static void waited_too_long(get *g, get_key *k)
 
 static void wait_for(get *g, get_key *k)
 {
-    if (ldr_flight_done(g->op.flow->flights, k->flight))
+    if (ldr_flight_done(k->flight))
         landed(g, k);
     else if (is_closing(g))
         fail_closed(g, k);

@@ -105,14 +105,8 @@ static void land(load *l, ldr_flight *flight)
     flight->record = record_of(l, flight, &r, &made) ? &r : NULL;
     note_load(l, flight);
     flight->load = NULL;
-    ldr_flight_land(f->flights, flight, fill, f);
+    ldr_flight_end(f->flights, flight, fill, f);
     ldr_buf_free(&made);
-}
-
-static void let_go(load *l, size_t i)
-{
-    ldr_flight_leave(l->op.flow->flights, l->flights[i], NULL);
-    l->flights[i] = NULL;
 }
 
 static void ask(load *l)
@@ -175,7 +169,7 @@ static ldr_want load_step(ldr_op *op)
     case FILL:
         for (size_t i = 0; i < l->n; i++) {
             land(l, l->flights[i]);
-            let_go(l, i);
+            l->flights[i] = NULL;
         }
         op->stage = DONE;
     }
@@ -191,8 +185,7 @@ static void load_end(ldr_op *op)
             continue;
         l->flights[i]->item.state = LDR_UNANSWERED;
         l->flights[i]->load = NULL;
-        ldr_flight_land(op->flow->flights, l->flights[i], NULL, NULL);
-        let_go(l, i);
+        ldr_flight_end(op->flow->flights, l->flights[i], NULL, NULL);
     }
     ldr_mem_free(&mem, l);
 }
@@ -219,7 +212,7 @@ ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_lo
     l->flights = (ldr_flight **)(void *)(l + 1);
     l->items = (ldr_item **)(void *)(l->flights + n);
     for (size_t i = 0; i < n; i++) {
-        ldr_flight_hold(f->flights, flights[i]);
+        ldr_flight_hold(flights[i]);
         l->flights[i] = flights[i];
         l->items[i] = &flights[i]->item;
     }

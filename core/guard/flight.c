@@ -166,7 +166,7 @@ static enum ldr_flight_role begin_locked(ldr_flights *f, stripe *s, const ldr_fl
     }
     if (ask->join && k->listed) {
         *out = k->listed;
-        k->listed->refs++;
+        atomic_fetch_add_explicit(&k->listed->refs, 1, memory_order_relaxed);
         return LDR_FLIGHT_JOINED;
     }
 #ifndef LDR_BUG_NO_SECOND_LOOK
@@ -193,21 +193,14 @@ enum ldr_flight_role ldr_flight_begin(ldr_flights *f, const ldr_flight_ask *ask,
     return role;
 }
 
-void ldr_flight_hold(ldr_flights *f, ldr_flight *flight)
+void ldr_flight_hold(ldr_flight *flight)
 {
-    stripe *s = stripe_of(f, flight->state->hash);
-    pthread_mutex_lock(&s->lock);
-    flight->refs++;
-    pthread_mutex_unlock(&s->lock);
+    atomic_fetch_add_explicit(&flight->refs, 1, memory_order_relaxed);
 }
 
-bool ldr_flight_done(ldr_flights *f, const ldr_flight *flight)
+bool ldr_flight_done(const ldr_flight *flight)
 {
-    stripe *s = stripe_of(f, flight->state->hash);
-    pthread_mutex_lock(&s->lock);
-    bool done = flight->done;
-    pthread_mutex_unlock(&s->lock);
-    return done;
+    return atomic_load_explicit(&flight->done, memory_order_acquire);
 }
 
 static enum ldr_leave leave_to_fill(const ldr_flight *flight)
@@ -245,36 +238,57 @@ static void wake_all(ldr_flight *flight)
     }
 }
 
-void ldr_flight_land(ldr_flights *f, ldr_flight *flight,
-                     void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx)
+typedef void fill_fn(void *ctx, ldr_flight *flight, enum ldr_leave leave);
+
+/* A waiter that is woken looks at once, and may see `done` before it is woken: the lock is what it then leaves by. */
+static void land_locked(ldr_flight *flight, fill_fn *fill, void *ctx)
 {
     ldr_keystate *k = flight->state;
-    stripe *s = stripe_of(f, k->hash);
-    pthread_mutex_lock(&s->lock);
     if (fill)
         fill(ctx, flight, leave_to_fill(flight));
     if (k->listed == flight)
         k->listed = NULL;
-    flight->done = true;
+    atomic_store_explicit(&flight->done, true, memory_order_release);
     wake_all(flight);
+}
+
+static void leave_locked(ldr_flights *f, stripe *s, ldr_flight *flight)
+{
+    ldr_keystate *k = flight->state;
+    if (atomic_fetch_sub_explicit(&flight->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    if (k->listed == flight)
+        k->listed = NULL;
+    ldr_list_drop(&flight->link);
+    ldr_buf_free(&flight->item.out);
+    ldr_mem_free(&f->mem, flight);
+    release(f, s, k);
+}
+
+void ldr_flight_land(ldr_flights *f, ldr_flight *flight, fill_fn *fill, void *ctx)
+{
+    stripe *s = stripe_of(f, flight->hash);
+    pthread_mutex_lock(&s->lock);
+    land_locked(flight, fill, ctx);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void ldr_flight_end(ldr_flights *f, ldr_flight *flight, fill_fn *fill, void *ctx)
+{
+    stripe *s = stripe_of(f, flight->hash);
+    pthread_mutex_lock(&s->lock);
+    land_locked(flight, fill, ctx);
+    leave_locked(f, s, flight);
     pthread_mutex_unlock(&s->lock);
 }
 
 void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter)
 {
-    ldr_keystate *k = flight->state;
-    stripe *s = stripe_of(f, k->hash);
+    stripe *s = stripe_of(f, flight->hash);
     pthread_mutex_lock(&s->lock);
     if (waiter)
         ldr_list_drop(&waiter->link);
-    if (--flight->refs == 0) {
-        if (k->listed == flight)
-            k->listed = NULL;
-        ldr_list_drop(&flight->link);
-        ldr_buf_free(&flight->item.out);
-        ldr_mem_free(&f->mem, flight);
-        release(f, s, k);
-    }
+    leave_locked(f, s, flight);
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -35,10 +35,10 @@ typedef struct ldr_flight {
     ldr_item item;         /* the question (its key lives as long as the flight) and, once done, the answer */
     uint64_t hash;
     uint64_t gen, news;    /* of the key when the load began */
-    uint32_t refs;
+    _Atomic uint32_t refs; /* raised by who holds it already, or under the lock; lowered under the lock */
     bool may_fill;
     bool cut_short;        /* the source was given less time than its own, for the leader's deadline was near */
-    bool done;             /* item is final; UNANSWERED: the leader was dropped, ask again. Read it by ldr_flight_done */
+    atomic_bool done;      /* item is final; UNANSWERED: the leader was dropped, ask again. Read it by ldr_flight_done */
     ldr_list waiters;
     void *load;            /* the operation that loads, NULL before and after; for operations of the same host */
     const void *host;      /* of the leader */
@@ -69,11 +69,14 @@ void ldr_flights_free(ldr_flights *f);            /* nothing may be under way */
 
 /* Joins or leads. *out is held by the caller until ldr_flight_leave. */
 enum ldr_flight_role ldr_flight_begin(ldr_flights *f, const ldr_flight_ask *ask, ldr_flight **out);
-void ldr_flight_hold(ldr_flights *f, ldr_flight *flight); /* one more holder; each one leaves */
-bool ldr_flight_done(ldr_flights *f, const ldr_flight *flight);
-/* The leader's end: calls `fill(ctx, flight, leave)` under the lock, then wakes all waiters. fill may be NULL. */
+void ldr_flight_hold(ldr_flight *flight); /* one more holder; each one leaves */
+bool ldr_flight_done(const ldr_flight *flight);
+/* Lands it: calls `fill(ctx, flight, leave)` under the lock, then wakes all waiters. fill may be NULL. */
 void ldr_flight_land(ldr_flights *f, ldr_flight *flight,
                      void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx);
+/* The same, and then a holder without a waiter leaves it. */
+void ldr_flight_end(ldr_flights *f, ldr_flight *flight,
+                    void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx);
 void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter);
 
 /* A write of the key is under way: loads may go on but none fills until the mark is gone. False: out of memory. */

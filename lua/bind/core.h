@@ -9,7 +9,7 @@
 #include "bind/compat.h"
 #include "bind/value.h"
 #include "cache.h"
-#include "host/loop.h"
+#include "net/loop.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #define LDR_BIND_LOOP_H
 
 #include "bind/compat.h"
-#include "host/loop.h"
+#include "net/loop.h"
 
 /* The mailbox in the userdata at idx; raises when it is none or was closed. It lives as long as the userdata. */
 ldr_loop *ldr_lua_loop(lua_State *L, int idx);

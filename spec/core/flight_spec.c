@@ -124,9 +124,9 @@ static void one_leads_others_join(void **state)
     assert_ptr_equal(callers[0].flight, callers[1].flight);
     assert_true(ldr_slice_eq(callers[0].flight->item.key, ldr_slice_str("k")));
     assert_int_equal(ldr_flights_under_way(f), 2);
-    assert_false(ldr_flight_done(f, callers[1].flight));
+    assert_false(ldr_flight_done(callers[1].flight));
     assert_int_equal(land(f, 0), LDR_LEAVE_GRANTED);
-    assert_true(ldr_flight_done(f, callers[1].flight));
+    assert_true(ldr_flight_done(callers[1].flight));
     assert_int_equal(callers[0].n_wakes, 1);
     assert_int_equal(callers[1].n_wakes, 1);
     assert_int_equal(callers[2].n_wakes, 0);
@@ -605,7 +605,7 @@ static void *visit(void *arg)
             while (!s.is_woken)
                 pthread_cond_wait(&s.woken, &s.lock);
             pthread_mutex_unlock(&s.lock);
-            if (!ldr_flight_done(c->f, flight) || flight->item.version != 7)
+            if (!ldr_flight_done(flight) || flight->item.version != 7)
                 atomic_fetch_add(&c->n_wrong, 1);
             atomic_fetch_add(&c->n_joined, 1);
         }

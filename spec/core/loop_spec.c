@@ -1,5 +1,5 @@
 /* loop_spec.c - the mailbox: nothing posted is lost or told twice, a full ring says so, waits end when they should. */
-#include "host/loop.h"
+#include "net/loop.h"
 
 #include "bed.h"
 

@@ -3,7 +3,7 @@
  * Invariant, under the mutex: the descriptor is readable exactly when the ring holds an id or posts were dropped.
  * So a post into a ring that holds something costs no system call, and no wake-up is lost or left over. Whoever
  * watches the socket instead has an unread byte, or the end of the stream, whenever the descriptor is readable. */
-#include "host/loop.h"
+#include "net/loop.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -3,8 +3,8 @@
  * Backed by an eventfd, so that a foreign loop can watch the descriptor; a loop that can only watch its own sockets
  * (nginx) connects to a unix socket and is told by a byte. Posting never blocks and never fails: a bounded ring that
  * is full makes the owner look at everything (`overflow`). */
-#ifndef LDR_HOST_LOOP_H
-#define LDR_HOST_LOOP_H
+#ifndef LDR_NET_LOOP_H
+#define LDR_NET_LOOP_H
 
 #include "base/mem.h"
 #include <stdbool.h>
