@@ -14,6 +14,8 @@
 #include "record/record.h"
 #include "record/item.h"
 
+#include <stdatomic.h>
+
 /* How a waiting operation is told: any thread may call it; it must only post, never step. */
 typedef struct ldr_waker {
     void (*wake)(void *ctx, uint64_t id);
