@@ -262,7 +262,7 @@ static ldr_op *begin_load(get *g)
     if (n == 0)
         return NULL;
     ldr_loading how = {.ttls = g->asking.ttls, .has_loader = g->asking.has_loader, .owner = &g->op.owner,
-                       .deadline_us = g->op.deadline_us};
+                       .deadline_us = g->op.deadline_us, .now_us = g->now_us};
     ldr_op *load = ldr_load_begin(f, g->flights, n, &how);
     if (load)
         return load;
@@ -448,7 +448,9 @@ ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
         return NULL;
     g->asking = *a;
     int64_t wait = given(a->wait_us, f->lock_wait_us);
-    ldr_op_init(&g->op, f, owner, given(a->timeout_us, ldr_time_add(wait, f->source_timeout_us)));
+    ldr_op_init_until(&g->op, f, owner, LDR_NEVER);
+    g->op.begun_us = a->now_us == LDR_UNSET ? ldr_clock_now(&f->clock) : a->now_us;
+    g->op.deadline_us = ldr_time_add(g->op.begun_us, given(a->timeout_us, ldr_time_add(wait, f->source_timeout_us)));
     g->op.step = get_step;
     g->op.end = get_end;
     g->wait_until_us = ldr_time_add(g->op.begun_us, wait);

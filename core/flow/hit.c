@@ -66,12 +66,11 @@ void ldr_flow_count_hit(ldr_flow *f, ldr_slice key, const ldr_answer *a)
                                                       .age_us = ldr_clock_now(&f->clock) - a->asked_us});
 }
 
-bool ldr_flow_hit(ldr_flow *f, ldr_slice key, uint64_t hash, int level, ldr_hit_buffers *b, ldr_answer *out)
+bool ldr_flow_hit(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out)
 {
-    ldr_look what = {.key = key, .hash = hash, .level = level, .touch = true, .now_us = ldr_clock_now(&f->clock)};
-    if (!ldr_flow_look(f, &what, b, out, NULL) || out->outcome == LDR_MISS)
+    if (!ldr_flow_look(f, what, b, out, NULL) || out->outcome == LDR_MISS)
         return false;
-    ldr_flow_count_hit(f, key, out);
+    ldr_flow_count_hit(f, what->key, out);
     return true;
 }
 

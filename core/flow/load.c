@@ -112,7 +112,7 @@ static void land(load *l, ldr_flight *flight)
 static void ask(load *l)
 {
     ldr_flow *f = l->op.flow;
-    int64_t now = ldr_clock_now(&f->clock);
+    int64_t now = l->op.owner.at_once ? l->op.begun_us : ldr_clock_now(&f->clock);
     for (size_t i = 0; i < l->n; i++)
         l->flights[i]->asked_us = now;
     ldr_meter_add(f->meter, LDR_M_loads, l->n);
@@ -204,6 +204,7 @@ ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_lo
     if (!uses_call(f, how->has_loader)) /* another thread may drive and end it, and nothing is made inside its calls */
         owner.parent = NULL;
     ldr_op_init_until(&l->op, f, &owner, how->deadline_us);
+    l->op.begun_us = how->now_us;
     l->op.step = load_step;
     l->op.end = load_end;
     l->ttls = how->ttls;

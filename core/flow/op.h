@@ -33,6 +33,7 @@ typedef struct ldr_want {
 typedef struct ldr_owner {
     ldr_waker waker;
     const void *host; /* identity of the loop or thread; operations of one host never run at the same time */
+    bool at_once;     /* what it begins is stepped without delay: the time of its caller is its own */
     bool can_wait;    /* the host has other work that may land a flight while this operation is parked */
     bool is_stack;    /* what else this host has under way waits until this operation has ended: it is its caller's */
     ldr_op *parent;   /* the operation in whose call this one is made (the load of a loader), NULL none */
@@ -69,10 +70,12 @@ typedef struct ldr_asking {
     bool has_loader;       /* a loader of the call: wins over the source */
     bool refresh, no_guard;
     bool not_held;         /* the caller has just looked: L1 holds nothing of the key */
+    int64_t now_us;        /* the caller has just read the clock, LDR_UNSET: it is to be read */
 } ldr_asking;
 
 #define LDR_ASKING_DEFAULTS                                                                                      \
-    {.ttls = {LDR_UNSET, LDR_UNSET, LDR_UNSET}, .timeout_us = LDR_UNSET, .wait_us = LDR_UNSET, .on_timeout = -1}
+    {.ttls = {LDR_UNSET, LDR_UNSET, LDR_UNSET}, .timeout_us = LDR_UNSET, .wait_us = LDR_UNSET, .on_timeout = -1, \
+     .now_us = LDR_UNSET}
 
 enum ldr_tier { LDR_TIER_NONE = 0, LDR_TIER_L1, LDR_TIER_L2, LDR_TIER_SOURCE, LDR_TIER_LOADER };
 
@@ -101,9 +104,10 @@ typedef struct ldr_look {
 bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us);
 void ldr_flow_count_hit(ldr_flow *f, ldr_slice key, const ldr_answer *a);
 
-/* A hit without an operation: judges, unseals, counts. False: an operation is needed (or nothing is held).
+/* A hit without an operation: judges, unseals, counts. False: an operation is needed (or nothing is held). now_us of
+ * `what` is the time now.
  * bytes and made are the caller's buffers; the answer borrows from them. */
-bool ldr_flow_hit(ldr_flow *f, ldr_slice key, uint64_t hash, int level, ldr_hit_buffers *b, ldr_answer *out);
+bool ldr_flow_hit(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out);
 /* What is held, whatever its age within its hard expiry: nothing counted, no promotion. False: nothing. */
 bool ldr_flow_peek(ldr_flow *f, ldr_slice key, ldr_hit_buffers *b, ldr_answer *out);
 
@@ -116,6 +120,7 @@ bool ldr_get_led(const ldr_op *op, size_t i); /* this call's own load answered *
 typedef struct ldr_loading {
     ldr_ttls ttls;
     int64_t deadline_us; /* of the caller who leads */
+    int64_t now_us;      /* the caller's time, which is the load's where it is stepped at once */
     bool has_loader;
     const ldr_owner *owner;
 } ldr_loading;

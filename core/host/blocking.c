@@ -335,7 +335,9 @@ int ldr_get(ldr_cache *cache, const void *key, size_t key_size, const ldr_get_op
         return code;
     ldr_hit_buffers b = {LDR_BUF(&f->mem), LDR_BUF(&f->mem)};
     ldr_answer hit;
-    if (o.refresh || !ldr_flow_hit(f, k, ldr_hash(k, f->seed), f->level, &b, &hit))
+    ldr_look look = {.key = k, .hash = ldr_hash(k, f->seed), .level = f->level, .touch = true,
+                     .now_us = ldr_clock_now(&f->clock)};
+    if (o.refresh || !ldr_flow_hit(f, &look, &b, &hit))
         code = get_by_operation(cache, k, &o, value, err);
     else if (give(cache, &hit, b.made.n ? &b.made : &b.bytes, value) != LDR_OK)
         code = ldr_fail_oom(err);

@@ -149,8 +149,15 @@ static int level_at(lua_State *L, int idx, const ldr_flow *f)
     return !word ? f->level : *word == 'w' ? LDR_WEAK : LDR_EVENTUAL;
 }
 
+/* The key is at 2, the level, where it is not the cache's, at 3. */
+static ldr_look look_for(lua_State *L, const ldr_flow *f, ldr_slice key)
+{
+    return (ldr_look){.key = key, .hash = ldr_hash(key, f->seed), .level = level_at(L, 3, f), .touch = true,
+                      .now_us = ldr_clock_now(&f->clock)};
+}
+
 /* What a hit gives, 0 where there is none; *held then says whether something is held all the same. */
-static int hit(lua_State *L, ldr_lua_cache *ud, bool *held)
+static int hit(lua_State *L, ldr_lua_cache *ud, ldr_look *look, bool *held)
 {
     ldr_flow *f = &ud->shared->cache->flow;
     ldr_err err;
@@ -158,13 +165,12 @@ static int hit(lua_State *L, ldr_lua_cache *ud, bool *held)
     ldr_answer a;
     if (enter_with_key(L, ud, &key, 4, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
-    uint64_t hash = ldr_hash(key, f->seed);
-    int level = level_at(L, 3, f);
+    *look = look_for(L, f, key);
     bool timed = ud->ticks++ % LDR_LUA_MEMO_SAMPLE == 0; /* one in so many is timed and stands for all */
     int64_t begun = timed ? now_ns() : 0;
     bool remembers = lua_type(L, 4) == LUA_TUSERDATA;
     ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
-    int n = ldr_flow_hit(f, key, hash, level, b, &a) ? push_answer(L, &a) : 0;
+    int n = ldr_flow_hit(f, look, b, &a) ? push_answer(L, &a) : 0;
     *held = a.tier == LDR_TIER_L1;
     ldr_lua_buffers_done(ud, b);
     if (n == 0)
@@ -179,18 +185,20 @@ static int hit(lua_State *L, ldr_lua_cache *ud, bool *held)
 /* hit(key, level, memo) -> value, outcome; nothing when an operation is needed; nil, code, message when refused */
 static int cache_hit(lua_State *L)
 {
+    ldr_look look;
     bool held;
-    return hit(L, ldr_lua_cache_check(L, 1), &held);
+    return hit(L, ldr_lua_cache_check(L, 1), &look, &held);
 }
 
 /* The userdata at 1 is a cache, what is at 2 a string. */
 static int read_known(lua_State *L)
 {
+    ldr_look look;
     bool held;
     ldr_lua_cache *ud = lua_touserdata(L, 1);
     check_open(L, ud);
-    int n = hit(L, ud, &held);
-    return n ? n : ldr_lua_load_now(L, held);
+    int n = hit(L, ud, &look, &held);
+    return n ? n : ldr_lua_load_now(L, &look, held);
 }
 
 /* read(key, nil, memo) -> as hit; where that gives nothing, as load; nothing: the key is no string. Only where the source
@@ -230,9 +238,9 @@ static int cache_entry(lua_State *L)
     ldr_answer a;
     if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
-    int level = level_at(L, 3, f);
+    ldr_look look = look_for(L, f, key);
     ldr_hit_buffers *b = ldr_lua_buffers(L, ud);
-    int n = ldr_flow_hit(f, key, ldr_hash(key, f->seed), level, b, &a) ? push_answer(L, &a) : 0;
+    int n = ldr_flow_hit(f, &look, b, &a) ? push_answer(L, &a) : 0;
     ldr_lua_buffers_done(ud, b);
     if (n == 0)
         return 0;

@@ -92,7 +92,8 @@ int ldr_lua_op_give_error(lua_State *L);
 
 int ldr_lua_get_op(lua_State *L);             /* op_begin.c, methods of a cache */
 int ldr_lua_put_op(lua_State *L);
-int ldr_lua_load_now(lua_State *L, bool held); /* direct.c: loads the key at 2; held: L1 may have something */
+/* direct.c: loads the key at 2, which `look` has just looked for; held: L1 may have something */
+int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held);
 int ldr_lua_quick(lua_State *L);              /* quick.c, methods of a cache */
 int ldr_lua_trouble(lua_State *L);
 int ldr_lua_mark(lua_State *L);               /* mark.c, method of a cache */

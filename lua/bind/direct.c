@@ -69,19 +69,18 @@ static seat *take_seat(lua_State *L)
 }
 
 /* Argument 1 is a cache that was entered, 2 a key that was checked. Gives value, outcome | nil, code, message. */
-int ldr_lua_load_now(lua_State *L, bool held)
+int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held)
 {
     ldr_lua_cache *ud = lua_touserdata(L, 1);
     ldr_flow *f = &ud->shared->cache->flow;
     ldr_err err;
-    ldr_slice key;
-    key.p = lua_tolstring(L, 2, &key.n);
     ldr_asking a = LDR_ASKING_DEFAULTS;
-    a.keys = &key;
+    a.keys = &look->key;
     a.n_keys = 1;
     a.level = f->level;
     a.not_held = !held;
-    ldr_owner owner = {.host = ud->shared};
+    a.now_us = look->now_us;
+    ldr_owner owner = {.host = ud->shared, .at_once = true};
     seat *s = take_seat(L);
     s->op = ldr_get_begin(f, &a, &owner);
     if (!s->op) {
