@@ -2,9 +2,9 @@
  *
  * Jobs run in line; a caller that must wait for another thread's load sleeps on a condition of its own. */
 #include "base/err.h"
+#include "base/sleeper.h"
 #include "cache.h"
 #include "upkeep/errand.h"
-#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -15,58 +15,13 @@ struct ldr_call {
     int verb;
 };
 
-typedef struct sleeper {
-    pthread_mutex_t lock;
-    pthread_cond_t woken;
-    bool is_woken;
-} sleeper;
-
 /* What a caller's thread brings to the stepping of an operation. */
 typedef struct stepping {
     ldr_cache *cache;
-    sleeper *sleeper;
+    ldr_sleeper *sleeper;
     ldr_load_fn load; /* of the call; NULL: the source's functions */
     void *arg;
 } stepping;
-
-static void wake(void *ctx, uint64_t id)
-{
-    sleeper *s = ctx;
-    (void)id;
-    pthread_mutex_lock(&s->lock);
-    s->is_woken = true;
-    pthread_cond_signal(&s->woken);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void sleeper_init(sleeper *s)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->woken, &attr);
-    pthread_condattr_destroy(&attr);
-    s->is_woken = false;
-}
-
-static void sleeper_fini(sleeper *s)
-{
-    pthread_cond_destroy(&s->woken);
-    pthread_mutex_destroy(&s->lock);
-}
-
-static void sleep_until(sleeper *s, int64_t deadline_us)
-{
-    struct timespec at = {.tv_sec = deadline_us / LDR_SEC, .tv_nsec = deadline_us % LDR_SEC * 1000};
-    pthread_mutex_lock(&s->lock);
-    int rc = 0;
-    while (!s->is_woken && rc != ETIMEDOUT)
-        rc = deadline_us == LDR_NEVER ? pthread_cond_wait(&s->woken, &s->lock)
-                                      : pthread_cond_timedwait(&s->woken, &s->lock, &at);
-    s->is_woken = false;
-    pthread_mutex_unlock(&s->lock);
-}
 
 /* ---- calls ------------------------------------------------------------------------------------------------ */
 
@@ -166,7 +121,7 @@ static void drive(const stepping *s, ldr_op *op)
             ldr_op_end(want.op);
             break;
         case LDR_WANT_PARK:
-            sleep_until(s->sleeper, want.deadline_us);
+            ldr_sleeper_sleep_until(s->sleeper, want.deadline_us);
             break;
         default:
             return;
@@ -176,10 +131,10 @@ static void drive(const stepping *s, ldr_op *op)
 
 /* Every thread is a host: it can wait, for other threads go on, but not for what it began itself further up its stack,
  * in whose callback it is. */
-static ldr_owner owner_of(sleeper *s)
+static ldr_owner owner_of(ldr_sleeper *s)
 {
-    return (ldr_owner){.waker = {.wake = wake, .ctx = s}, .host = (const void *)(uintptr_t)pthread_self(), .can_wait = true,
-                       .is_stack = true};
+    return (ldr_owner){.waker = {.wake = ldr_sleeper_wake, .ctx = s}, .host = (const void *)(uintptr_t)pthread_self(),
+                       .can_wait = true, .is_stack = true};
 }
 
 static _Atomic int64_t *door_of(ldr_cache *c)
@@ -302,8 +257,8 @@ static int get_by_operation(ldr_cache *c, ldr_slice key, const ldr_get_options *
     a.refresh = o->refresh;
     a.timeout_us = said(o->timeout_us);
     a.ttls = (ldr_ttls){said(o->ttl_us), said(o->stale_ttl_us), said(o->negative_ttl_us)};
-    sleeper sleeper;
-    sleeper_init(&sleeper);
+    ldr_sleeper sleeper;
+    ldr_sleeper_init(&sleeper);
     ldr_owner owner = owner_of(&sleeper);
     ldr_op *op = ldr_get_begin(&c->flow, &a, &owner);
     int code = op ? LDR_OK : ldr_fail_oom(err);
@@ -317,7 +272,7 @@ static int get_by_operation(ldr_cache *c, ldr_slice key, const ldr_get_options *
             code = ldr_fail_oom(err);
         ldr_op_end(op);
     }
-    sleeper_fini(&sleeper);
+    ldr_sleeper_fini(&sleeper);
     return code;
 }
 
@@ -370,8 +325,8 @@ static int put(ldr_cache *c, const ldr_writing *w, int64_t *version, ldr_err *er
     int code = enter_with(c, w->keys[0], err);
     if (code != LDR_OK)
         return code;
-    sleeper sleeper;
-    sleeper_init(&sleeper);
+    ldr_sleeper sleeper;
+    ldr_sleeper_init(&sleeper);
     ldr_owner owner = owner_of(&sleeper);
     ldr_op *op = ldr_put_begin(&c->flow, w, &owner);
     code = op ? LDR_OK : ldr_fail_oom(err);
@@ -383,7 +338,7 @@ static int put(ldr_cache *c, const ldr_writing *w, int64_t *version, ldr_err *er
             *err = *failed;
         ldr_op_end(op);
     }
-    sleeper_fini(&sleeper);
+    ldr_sleeper_fini(&sleeper);
     leave(c);
     return code;
 }
