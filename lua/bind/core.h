@@ -32,6 +32,7 @@ typedef struct ldr_lua_cache {
     uint32_t ticks;
     uint32_t incarnation;   /* the cache's when the memo was last known to be right */
     ldr_err trouble;        /* of the newest quick set that failed */
+    void *seat;             /* the state's, where it was found; see direct.c */
 } ldr_lua_cache;
 
 typedef struct ldr_lua_op {

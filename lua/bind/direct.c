@@ -51,21 +51,27 @@ static seat *push_seat(lua_State *L)
     return s;
 }
 
+static seat *states_seat(lua_State *L)
+{
+    ldr_lua_getregistry(L, &seat_key);
+    seat *s = lua_touserdata(L, -1);
+    if (!s) {
+        s = push_seat(L);
+        ldr_lua_setregistry(L, &seat_key);
+    }
+    lua_pop(L, 1);
+    return s;
+}
+
 /* A finalizer (it runs with the collector stopped) may stand in the midst of a call that has the state's seat. */
-static seat *take_seat(lua_State *L)
+static seat *take_seat(lua_State *L, ldr_lua_cache *ud)
 {
     if (lua_gc(L, LUA_GCISRUNNING, 0) != 1)
         return push_seat(L);
-    ldr_lua_getregistry(L, &seat_key);
-    seat *s = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    if (s) {
-        leave(s); /* of a call that Lua's memory error cut short */
-        return s;
-    }
-    s = push_seat(L);
-    ldr_lua_setregistry(L, &seat_key);
-    return s;
+    if (!ud->seat)
+        ud->seat = states_seat(L);
+    leave(ud->seat); /* of a call that Lua's memory error cut short */
+    return ud->seat;
 }
 
 /* Argument 1 is a cache that was entered, 2 a key that was checked. Gives value, outcome | nil, code, message. */
@@ -81,7 +87,7 @@ int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held)
     a.not_held = !held;
     a.now_us = look->now_us;
     ldr_owner owner = {.host = ud->shared, .at_once = true};
-    seat *s = take_seat(L);
+    seat *s = take_seat(L, ud);
     s->op = ldr_get_begin(f, &a, &owner);
     if (!s->op) {
         ldr_fail_oom(&err);

@@ -14,6 +14,7 @@
 
 #define BAD (-1)
 #define SLOTS_A_LEVEL 4
+#define A_STRING (-1)
 
 typedef struct target {
     lua_State *L;
@@ -23,7 +24,7 @@ typedef struct target {
 } target;
 
 typedef struct item {
-    int i; /* of an array: how many are in it. The value itself is on the Lua stack */
+    int i; /* of an array: how many are in it; of a string: A_STRING. The value itself is on the Lua stack */
 } item;
 
 static int bad(target *t, int code, const char *why)
@@ -105,7 +106,7 @@ static inline int reader_false(target *t, item *o)
 
 static inline int reader_str(target *t, const char *base, const char *p, unsigned int n, item *o)
 {
-    o->i = 0;
+    o->i = A_STRING;
     lua_pushlstring(t->L, n ? p : base, n); /* p is not set for an empty one */
     return 0;
 }
@@ -174,8 +175,8 @@ static int check_key(target *t)
 
 static inline int reader_map_item(target *t, item *map, item key, item o)
 {
-    (void)map, (void)key, (void)o;
-    if (lua_type(t->L, -2) != LUA_TSTRING && check_key(t) != 0)
+    (void)map, (void)o;
+    if (key.i != A_STRING && check_key(t) != 0)
         return BAD;
     lua_rawset(t->L, -3);
     return 0;
