@@ -66,11 +66,25 @@ ldr_shelf_watch ldr_flow_watch(ldr_flow *f)
     return (ldr_shelf_watch){.gone = entry_gone, .ctx = f};
 }
 
-void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason)
+void ldr_flow_refused_by(ldr_flow *f, ldr_slice key, const char *tier, const char *reason)
 {
     ldr_meter_add(f->meter, LDR_M_refused, 1);
     if (ldr_events_want(&f->events, LDR_EVENT_refused))
-        ldr_events_note(&f->events, key, &(ldr_event){.kind = LDR_EVENT_refused, .tier = "l1", .reason = reason});
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = LDR_EVENT_refused, .tier = tier, .reason = reason});
+}
+
+void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason)
+{
+    ldr_flow_refused_by(f, key, "l1", reason);
+}
+
+void ldr_flow_suspect(ldr_flow *f)
+{
+    ldr_flights_break_all(f->flights); /* first: what is kept in the new era began in it, or is refused */
+    atomic_fetch_add_explicit(&f->era, 1, memory_order_acq_rel);
+    if (f->era_moved)
+        f->era_moved(f->era_ctx);
+    ldr_meter_add(f->meter, LDR_M_suspicions, 1);
 }
 
 void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err)
@@ -87,6 +101,7 @@ enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_
     if (!f->shelf)
         return LDR_NOT_KEPT;
     ldr_shelf_watch watch = ldr_flow_watch(f);
+    r->suspect = atomic_load_explicit(&f->era, memory_order_relaxed);
     enum ldr_shelf_put put = ldr_shelf_write(f->shelf, r, hash, now_us, &watch, NULL);
     if (put == LDR_SHELF_OLDER) {
         ldr_flow_refused(f, r->key, "version");

@@ -48,7 +48,9 @@ typedef struct ldr_flow {
     bool no_guard;
     bool write_if_can; /* a write that the source does not know goes to the tiers alone; else it is unsupported */
     bool asks_ttl; /* ttls are functions of the embedder: the flow wants a call LDR_TTL */
-    int64_t lease_us; /* how long a load may hold others back */
+    int64_t lease_us; /* how long a load may hold others of this process back */
+    int64_t shared_lease_us; /* and those of other processes, before it is renewed: lock.ttl */
+    int64_t mark_us;         /* how long a mark of a write stands beyond its deadline */
     int64_t lock_wait_us, source_timeout_us;
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;
@@ -85,6 +87,7 @@ enum ldr_kept { LDR_KEPT, LDR_NOT_KEPT, LDR_KEPT_OLDER, LDR_KEPT_TOO_LARGE };
 enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash);
 enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_t now_us);
 void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason);
+void ldr_flow_refused_by(ldr_flow *f, ldr_slice key, const char *tier, const char *reason);
 void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err);
 
 #endif

@@ -41,7 +41,7 @@ static void count_answer(get *g, get_key *k)
 {
     ldr_flow *f = g->op.flow;
     const ldr_answer *a = &k->answer;
-    if (a->tier == LDR_TIER_L1) {
+    if (a->tier == LDR_TIER_L1 || (a->tier == LDR_TIER_L2 && a->outcome != LDR_JOINED)) {
         ldr_flow_count_hit(f, k->key, a);
         return;
     }
@@ -127,7 +127,7 @@ static void look(get *g, get_key *k)
     ldr_flow *f = g->op.flow;
     if (!g->asking.not_held && look_at(g, k, true) && !g->asking.refresh) {
         answer_with(g, k, &k->answer);
-    } else if (!asks_somebody(g)) {
+    } else if (!asks_somebody(g) && !f->l2) {
         answer_with(g, k, &(ldr_answer){.kind = LDR_NONE, .outcome = LDR_MISS});
     } else if (g->asking.refresh || !ldr_backoff_waits(f->backoff, k->hash, g->now_us) ||
                !answer_stale(g, k)) { /* in its back-off, with nothing stale to give: it is tried after all */
@@ -252,9 +252,11 @@ static ldr_op *begin_load(get *g)
 {
     ldr_flow *f = g->op.flow;
     size_t n = 0;
+    bool alone = false;
     for (size_t i = 0; i < g->asking.n_keys; i++) {
         get_key *k = &g->keys[i];
         if (k->state == WAITING && k->led && !k->loads) {
+            alone = alone || k->waited_out;
             k->loads = true;
             g->flights[n++] = k->flight;
         }
@@ -262,7 +264,9 @@ static ldr_op *begin_load(get *g)
     if (n == 0)
         return NULL;
     ldr_loading how = {.ttls = g->asking.ttls, .has_loader = g->asking.has_loader, .owner = &g->op.owner,
-                       .deadline_us = g->op.deadline_us, .now_us = g->now_us};
+                       .deadline_us = g->op.deadline_us, .now_us = g->now_us, .wait_until_us = g->wait_until_us,
+                       .on_timeout = g->asking.on_timeout, .level = g->asking.level, .nobody = !asks_somebody(g),
+                       .refresh = g->asking.refresh, .no_wait = g->asking.no_guard || alone};
     ldr_op *load = ldr_load_begin(f, g->flights, n, &how);
     if (load)
         return load;
@@ -281,13 +285,29 @@ static void answer_loaded(get *g, get_key *k)
     const ldr_item *item = &k->flight->item;
     ldr_answer a = {.kind = LDR_NONE, .version = item->version, .asked_us = k->flight->asked_us,
                     .soft_us = k->flight->soft_us, .outcome = LDR_ABSENT};
-    a.tier = g->asking.has_loader ? LDR_TIER_LOADER : LDR_TIER_SOURCE;
-    if (item->state == LDR_FOUND) {
+    bool shared = k->flight->is_shared;
+    a.tier = shared ? LDR_TIER_L2 : g->asking.has_loader ? LDR_TIER_LOADER : LDR_TIER_SOURCE;
+    if (k->flight->is_missed) {
+        a.outcome = LDR_MISS;
+        a.tier = LDR_TIER_NONE;
+    } else if (item->state == LDR_FOUND) {
         a.value = ldr_buf_slice(&item->out);
         a.kind = item->kind;
-        a.outcome = k->led ? LDR_LOADED : LDR_JOINED;
+        a.outcome = !k->led ? LDR_JOINED : !shared ? LDR_LOADED : g->now_us < a.soft_us ? LDR_HIT_L2 : LDR_STALE;
     }
     answer_with(g, k, &a);
+}
+
+/* With what the shared shelf held past its soft expiry; false: nothing, or nothing within its hard expiry. */
+static bool answer_shared_stale(get *g, get_key *k)
+{
+    const ldr_stale *s = k->flight->stale;
+    if (!s || g->now_us >= s->hard_us)
+        return false;
+    answer_with(g, k, &(ldr_answer){.value = {s->bytes, s->n}, .kind = s->kind, .outcome = LDR_STALE, .tier = LDR_TIER_L2,
+                                    .version = s->version, .asked_us = s->asked_us, .soft_us = s->soft_us,
+                                    .weaker = g->asking.level != LDR_WEAK});
+    return true;
 }
 
 /* The load ended without saying anything about the source: its leader was dropped, or had less time than this caller. */
@@ -322,7 +342,7 @@ static void landed(get *g, get_key *k)
         fail_with(g, k, LDR_LOADER, "its load was dropped before it ended");
     } else if (item->state != LDR_FAILED) {
         answer_loaded(g, k);
-    } else if (!answer_held(g, k)) {
+    } else if (!answer_held(g, k) && !answer_shared_stale(g, k)) {
         fail(g, k, &item->err);
     }
 }

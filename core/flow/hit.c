@@ -26,12 +26,25 @@ static void clear(ldr_answer *a)
     a->ref = (ldr_slot_ref){0};
 }
 
+/* Kept before something may have been missed. */
+static bool is_suspect(const ldr_flow *f, const ldr_record *r)
+{
+#ifdef LDR_BUG_NEVER_SUSPECT
+    return false;
+#endif
+    return r->suspect != (int64_t)atomic_load_explicit(&f->era, memory_order_acquire);
+}
+
 bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us)
 {
     ldr_record r;
     clear(out);
     if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, &r, &b->bytes, &out->ref))
         return false;
+    if (is_suspect(f, &r)) {
+        clear(out);
+        return false;
+    }
     if (r.kind != LDR_NONE && ldr_unseal(&f->sealing, &r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
         if (out->err.code == LDR_CORRUPT)
             ldr_shelf_erase(f->shelf, what->key, what->hash);
@@ -50,19 +63,23 @@ bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_an
 
 static const char *outcome_word(const ldr_answer *a)
 {
-    return a->outcome == LDR_STALE ? "stale" : a->outcome == LDR_ABSENT ? "absent" : "l1";
+    return a->outcome == LDR_STALE    ? "stale"
+           : a->outcome == LDR_ABSENT ? "absent"
+           : a->tier == LDR_TIER_L2   ? "l2"
+                                      : "l1";
 }
 
 void ldr_flow_count_hit(ldr_flow *f, ldr_slice key, const ldr_answer *a)
 {
-    ldr_meter_add(f->meter, LDR_M_hits_l1, 1);
+    bool shared = a->tier == LDR_TIER_L2;
+    ldr_meter_add(f->meter, shared ? LDR_M_hits_l2 : LDR_M_hits_l1, 1);
     if (a->outcome == LDR_STALE)
         ldr_meter_add(f->meter, LDR_M_stale, 1);
     if (a->outcome == LDR_ABSENT)
         ldr_meter_add(f->meter, LDR_M_absent, 1);
     enum ldr_event_kind kind = a->outcome == LDR_STALE ? LDR_EVENT_stale : LDR_EVENT_hit;
     if (ldr_events_want(&f->events, kind))
-        ldr_events_note(&f->events, key, &(ldr_event){.kind = kind, .tier = "l1", .outcome = outcome_word(a),
+        ldr_events_note(&f->events, key, &(ldr_event){.kind = kind, .tier = shared ? "l2" : "l1", .outcome = outcome_word(a),
                                                       .age_us = ldr_clock_now(&f->clock) - a->asked_us});
 }
 

@@ -119,9 +119,13 @@ bool ldr_get_led(const ldr_op *op, size_t i); /* this call's own load answered *
 
 typedef struct ldr_loading {
     ldr_ttls ttls;
-    int64_t deadline_us; /* of the caller who leads */
-    int64_t now_us;      /* the caller's time, which is the load's where it is stepped at once */
-    bool has_loader;
+    int64_t deadline_us;   /* of the caller who leads */
+    int64_t now_us;        /* the caller's time, which is the load's where it is stepped at once */
+    int64_t wait_until_us; /* so long it waits for a load of another process, then does on_timeout */
+    int on_timeout, level;
+    bool has_loader, nobody; /* nobody: neither loader nor source */
+    bool refresh;          /* whatever is held: load anew */
+    bool no_wait;          /* whoever else loads: load too */
     const ldr_owner *owner;
 } ldr_loading;
 ldr_op *ldr_load_begin(ldr_flow *f, ldr_flight **flights, size_t n, const ldr_loading *how); /* NULL: out of memory */

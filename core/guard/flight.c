@@ -261,6 +261,7 @@ static void leave_locked(ldr_flights *f, stripe *s, ldr_flight *flight)
         k->listed = NULL;
     ldr_list_drop(&flight->link);
     ldr_buf_free(&flight->item.out);
+    ldr_mem_free(&f->mem, flight->stale);
     ldr_mem_free(&f->mem, flight);
     release(f, s, k);
 }

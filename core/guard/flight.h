@@ -31,6 +31,14 @@ typedef struct ldr_waiter {
 typedef struct ldr_flights ldr_flights;
 typedef struct ldr_keystate ldr_keystate;
 
+/* What a shared tier held past its soft expiry: the answer where the source has none. */
+typedef struct ldr_stale {
+    int kind;
+    int64_t version, asked_us, soft_us, hard_us;
+    size_t n;
+    char bytes[];
+} ldr_stale;
+
 typedef struct ldr_flight {
     ldr_keystate *state;
     ldr_list link;         /* in its key's flights */
@@ -47,6 +55,9 @@ typedef struct ldr_flight {
     int64_t began_us, asked_us, load_us, soft_us;
     bool answered;         /* while landing: the source has spoken, what L1 holds is older */
     ldr_record *record;    /* while landing: what would be kept, NULL nothing */
+    bool is_shared;        /* the answer is the shared tier's, not the source's */
+    bool is_missed;        /* there is nobody to ask, and no tier holds it */
+    ldr_stale *stale;      /* freed with the flight; NULL none */
 } ldr_flight;
 
 enum ldr_flight_role { LDR_FLIGHT_LED, LDR_FLIGHT_JOINED, LDR_FLIGHT_HELD, LDR_FLIGHT_NOMEM };

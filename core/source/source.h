@@ -41,6 +41,8 @@ typedef struct ldr_source_ops {
     bool (*can)(ldr_source *s, int verb);       /* STORE, ERASE, VERSION, CHANGES: does it know this verb at all? */
     bool (*versioned)(ldr_source *s, ldr_slice key); /* do this key's rows carry a version? */
     int64_t (*epoch)(const ldr_source *s); /* rises when values loaded before are of another shape; NULL: never does */
+    int64_t (*fingerprint)(const ldr_source *s, ldr_slice key); /* of the key's model as it is now; 0: not seen yet. NULL:
+                                                                    values have no shape */
     void (*forked)(ldr_source *s); /* in a forked child: forget all connections without touching them */
     void (*close)(ldr_source *s);  /* frees; no request is running */
 } ldr_source_ops;
