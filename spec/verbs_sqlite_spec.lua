@@ -181,6 +181,27 @@ describe("a cache over SQLite", function()
         assert.equal(55, c:get("item:1").price)
     end)
 
+    it("a plain get of the key that is being loaded, from inside its loader, is rejected", function()
+        local err
+        assert.equal(7, c:get("item:1", nil, function()
+            err = select(2, c:get "item:1")
+            return { price = 7 }
+        end).price)
+        assert.equal("rejected", err and err.code)
+    end)
+
+    it("a plain get lets the other coroutines go on while a row is read", function()
+        local steps = {}
+        larder.run(function()
+            larder.spawn(function()
+                steps[#steps + 1] = "other"
+            end)
+            assert.equal(10, c:get("item:1").price)
+            steps[#steps + 1] = "read"
+        end)
+        assert.same({ "other", "read" }, steps)
+    end)
+
     it("times out at once with timeout = 0, and answers from L1 all the same", function()
         fails("timeout", nil, c:get("item:1", { timeout = 0 }))
         c:get "item:1"
