@@ -27,7 +27,8 @@ bool ldr_bell_read(ldr_slice payload, ldr_bell_message *out); /* false: no such 
 /* What was heard so far. One owner. */
 typedef struct ldr_bell {
     uint64_t last;    /* sequence heard to the end */
-    bool knows;       /* `last` is known: after the first pulse since the subscription */
+    bool knows;       /* `last` is known: after the first pulse since the subscription, which is a gap: what was rung between
+                         the two and not heard cannot be told from what was rung before */
     uint64_t behind;  /* a pulse said that `behind` was rung and it was not heard yet; 0: nothing is missing */
     int64_t behind_us; /* since when */
 } ldr_bell;
@@ -35,8 +36,9 @@ typedef struct ldr_bell {
 enum ldr_bell_verdict { LDR_BELL_IN_ORDER, LDR_BELL_OLD /* heard before */, LDR_BELL_GAP /* something was missed */ };
 
 void ldr_bell_begin(ldr_bell *b); /* a new subscription: nothing is known */
-enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq);
-/* The server's sequence, read on another link. GAP: rung more than grace_us ago and not heard, or the number fell. */
+enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq); /* seq 0: has no number, in order */
+/* The server's sequence, read on another link after all that was heard so far. GAP: rung at least grace_us ago and not
+ * heard, or the number fell, or the first one since the subscription. */
 enum ldr_bell_verdict ldr_bell_pulse(ldr_bell *b, uint64_t seq, int64_t now_us, int64_t grace_us);
 
 #endif

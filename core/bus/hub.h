@@ -24,6 +24,8 @@ void ldr_hub_free(ldr_hub *h);
 void ldr_hub_join(ldr_hub *h, ldr_hub_member *m);  /* name, changed, ctx are set */
 void ldr_hub_leave(ldr_hub *h, ldr_hub_member *m); /* after it returned nothing is told any more; not joined is fine */
 void ldr_hub_tell(ldr_hub *h, const ldr_hub_member *from, ldr_slice key, int64_t version); /* all others of that name */
-void ldr_hub_forked(ldr_hub *h); /* in a child: the lock is made anew; the members stay */
+/* In a child, before any other use of the hub there: its locks are made anew; the members stay. Again in the same process:
+ * nothing. */
+void ldr_hub_forked(ldr_hub *h);
 
 #endif
