@@ -20,6 +20,7 @@ BUG         ?=
 WITH_SQLITE ?= 1
 WITH_ZSTD   ?= 1
 WITH_JSON   ?= 1
+WITH_REDIS  ?= 1
 WERROR      ?=
 LOOSE       ?=
 V           ?=
@@ -32,7 +33,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)';)
 comma := ,
 empty :=
 space := $(empty) $(empty)
-WITHOUT := $(if $(filter 0,$(WITH_SQLITE)),sqlite) $(if $(filter 0,$(WITH_ZSTD)),zstd) $(if $(filter 0,$(WITH_JSON)),json)
+WITHOUT := $(if $(filter 0,$(WITH_SQLITE)),sqlite) $(if $(filter 0,$(WITH_ZSTD)),zstd) $(if $(filter 0,$(WITH_JSON)),json) $(if $(filter 0,$(WITH_REDIS)),redis)
 VARIANT := $(strip $(subst $(comma),$(space),$(SAN)) $(if $(COVERAGE),coverage) $(if $(BUG),bug-$(BUG)) $(addprefix no-,$(WITHOUT)))
 OUT     := build$(if $(VARIANT),/$(subst $(space),-,$(VARIANT)))
 
@@ -40,11 +41,13 @@ OUT     := build$(if $(VARIANT),/$(subst $(space),-,$(VARIANT)))
 # and its stand-in, no_*.c, says so to who asks for it.
 DROPPED  := $(if $(filter 0,$(WITH_SQLITE)),core/source/sqlite%.c lua/bind/sqlite%.c,core/source/no_sqlite.c lua/bind/no_sqlite.c) \
             $(if $(filter 0,$(WITH_ZSTD)),core/record/codec_zstd.c,core/record/no_zstd.c) \
-            $(if $(filter 0,$(WITH_JSON)),core/record/codec_json.c,core/record/no_json.c)
+            $(if $(filter 0,$(WITH_JSON)),core/record/codec_json.c,core/record/no_json.c) \
+            $(if $(filter 0,$(WITH_REDIS)),core/wire/reply.c,core/wire/no_redis.c)
 CORE_C   := $(filter-out $(DROPPED),$(sort $(wildcard core/*.c core/*/*.c)))
 BIND_C   := $(filter-out $(DROPPED),$(sort $(wildcard lua/bind/*.c)))
 ALL_SPEC_C := $(sort $(wildcard spec/core/*_spec.c))
-SPEC_C   := $(filter-out $(foreach w,$(WITHOUT),spec/core/$(w)%),$(ALL_SPEC_C))
+NO_REDIS_SPECS := $(if $(filter 0,$(WITH_REDIS)),$(addprefix spec/core/,wire_reply% wire_link% wire_memory% l2_%))
+SPEC_C   := $(filter-out $(foreach w,$(WITHOUT),spec/core/$(w)%) $(NO_REDIS_SPECS),$(ALL_SPEC_C))
 HELP_C   := $(filter-out $(ALL_SPEC_C),$(sort $(wildcard spec/core/*.c)))
 BENCH_C  := $(sort $(wildcard spec/bench/*.c))
 LUA_SRC  := $(sort $(wildcard lua/larder/*.lua lua/larder/*/*.lua))
@@ -62,7 +65,8 @@ LIB_SO   := $(OUT)/liblarder.so.$(VERSION)
 
 # ---- flags -------------------------------------------------------------------------------------------------
 # Looked up only when something is compiled: `make` and `make env` must work on a machine without pkg-config.
-PKGS      = msgpack libxxhash $(if $(filter-out 0,$(WITH_SQLITE)),sqlite3) $(if $(filter-out 0,$(WITH_ZSTD)),libzstd) $(if $(filter-out 0,$(WITH_JSON)),jansson)
+PKGS      = msgpack libxxhash $(if $(filter-out 0,$(WITH_SQLITE)),sqlite3) $(if $(filter-out 0,$(WITH_ZSTD)),libzstd) $(if $(filter-out 0,$(WITH_JSON)),jansson) \
+            $(if $(filter-out 0,$(WITH_REDIS)),hiredis)
 once      = $(eval $(1) := $(2))$($(1))
 PKG_CFLAGS = $(call once,PKG_CFLAGS,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
@@ -90,7 +94,7 @@ SETUPS := $(addprefix setup-,demo build test bench lint prove docs)
 .PHONY: install-rock
 
 help: ## print these targets
-	@echo 'make TARGET [SAN=address|undefined|thread] [COVERAGE=1] [WITH_SQLITE=0] [WITH_ZSTD=0] [WITH_JSON=0] [CC=...] [V=1]'
+	@echo 'make TARGET [SAN=address|undefined|thread] [COVERAGE=1] [WITH_SQLITE=0] [WITH_ZSTD=0] [WITH_JSON=0] [WITH_REDIS=0] [CC=...] [V=1]'
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 all: lib modules ## build the library, its pkg-config file and the modules for Lua 5.4 and LuaJIT

@@ -1,5 +1,5 @@
 -- From a checkout: luarocks make rockspec/larder-0.1.0-1.rockspec
--- The libraries that the Makefile asks pkg-config for must be there: msgpack-c, xxHash, SQLite, zstd, jansson.
+-- The libraries that the Makefile asks pkg-config for must be there: msgpack-c, xxHash, SQLite, zstd, jansson, hiredis.
 rockspec_format = "3.0"
 package = "larder"
 version = "0.1.0-1"

@@ -20,9 +20,11 @@ typedef struct ldr_exchange {
     void *ctx;
 } ldr_exchange;
 
-void ldr_exchange_init(ldr_exchange *ex, const ldr_mem *mem);
+void ldr_exchange_init(ldr_exchange *ex, const ldr_mem *mem); /* the same mem as the link's: that makes the replies */
 void ldr_exchange_clear(ldr_exchange *ex); /* as new, memory kept; it must not be in a link */
+void ldr_exchange_rewind(ldr_exchange *ex); /* the same; keeps the commands: it may be sent again (ldr_link_push does this) */
 void ldr_exchange_free(ldr_exchange *ex);  /* the same; frees what it holds */
-int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n); /* one more command: LDR_OK, LDR_NOMEM */
+int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n); /* one more command: LDR_OK, LDR_NOMEM
+                                                                               (after which it must be cleared) */
 
 #endif

@@ -4,6 +4,7 @@
 #define LDR_WIRE_URL_H
 
 #include "base/mem.h"
+#include "base/slice.h"
 #include "larder.h"
 #include <stdint.h>
 

@@ -185,7 +185,7 @@ suite() {
         ;;
     without)
         section "Builds with a part left out"
-        for w in SQLITE ZSTD JSON; do
+        for w in SQLITE ZSTD JSON REDIS; do
             if made "$logs/$suite/$w.log" lib modules "WITH_$w=0"; then
                 passed=$((passed + 1))
                 echo "  WITH_$w=0 builds and links"

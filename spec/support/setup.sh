@@ -19,6 +19,7 @@ libmsgpack-dev|demo build test bench lint prove|the msgpack codec
 libxxhash-dev|demo build test bench lint prove|checksums and hashing
 libzstd-dev|demo build test bench lint prove|compression of large values
 libjansson-dev|demo build test bench lint prove|the JSON codec
+libhiredis-dev|demo build test bench lint prove|Redis's protocol
 lua5.4|demo build test bench lint prove|Lua 5.4
 liblua5.4-dev|demo build test bench lint prove|headers of Lua 5.4
 lua-argparse|demo build test bench lint prove|the command line of `larder`
@@ -32,6 +33,7 @@ curl|test bench prove|asks nginx
 lua-cjson|test bench prove|JSON in the nginx specs; measured beside Larder
 lua-resty-lrucache|bench|measured beside Larder
 memcached|bench|measured beside Larder
+redis-server|test bench prove|the shared shelf of the specs, which start their own
 clang|lint|the second compiler
 lua-check|lint|looks over the Lua sources
 lua-ldoc|docs|makes pages of the Lua comments

@@ -1,0 +1,62 @@
+/* exchange.c - the memory of an exchange: its commands, and room for one reply each, made when a command is added, so that
+ * a reply that comes always has its place. */
+#include "wire/exchange.h"
+
+#include "base/err.h"
+
+void ldr_exchange_init(ldr_exchange *ex, const ldr_mem *mem)
+{
+    *ex = (ldr_exchange){.out = LDR_BUF(mem)};
+    ldr_list_init(&ex->link);
+}
+
+void ldr_exchange_rewind(ldr_exchange *ex)
+{
+    for (size_t i = 0; i < ex->n_replies; i++)
+        ldr_reply_free(ex->out.mem, ex->replies[i]);
+    ex->n_replies = 0;
+    ex->sent = ex->done = false;
+    ex->sent_us = 0;
+    ldr_err_clear(&ex->err);
+}
+
+void ldr_exchange_clear(ldr_exchange *ex)
+{
+    ldr_exchange_rewind(ex);
+    ldr_buf_clear(&ex->out);
+    ex->n_commands = 0;
+}
+
+void ldr_exchange_free(ldr_exchange *ex)
+{
+    const ldr_mem *mem = ex->out.mem;
+    ldr_exchange_clear(ex);
+    ldr_mem_free(mem, ex->replies);
+    ldr_buf_free(&ex->out);
+    ex->replies = NULL;
+    ex->cap_replies = 0;
+}
+
+static bool place(ldr_exchange *ex)
+{
+    size_t cap, size;
+    if (ex->n_commands < ex->cap_replies)
+        return true;
+    if (__builtin_mul_overflow(ex->cap_replies, 2, &cap) ||
+        __builtin_mul_overflow(cap = cap ? cap : 4, sizeof *ex->replies, &size))
+        return false;
+    ldr_reply **replies = ldr_mem_grow(ex->out.mem, ex->replies, size);
+    if (!replies)
+        return false;
+    ex->replies = replies;
+    ex->cap_replies = cap;
+    return true;
+}
+
+int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n)
+{
+    if (!place(ex) || ldr_command(&ex->out, argv, n) != LDR_OK)
+        return LDR_NOMEM;
+    ex->n_commands++;
+    return LDR_OK;
+}
