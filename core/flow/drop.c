@@ -28,18 +28,28 @@ static void erase(void *ctx)
         ldr_shelf_erase(d->flow->shelf, d->key, d->hash);
 }
 
-void ldr_drop(ldr_flow *f, ldr_slice key, enum ldr_cause cause)
+void ldr_drop_silently(ldr_flow *f, ldr_slice key)
 {
     dropping d = {.flow = f, .key = key, .hash = ldr_hash(key, f->seed)};
     ldr_flights_break(f->flights, key, d.hash, 0, erase, &d);
+}
+
+void ldr_drop(ldr_flow *f, ldr_slice key, enum ldr_cause cause)
+{
+    ldr_drop_silently(f, key);
     ldr_flow_invalidated(f, key, cause);
 }
 
-void ldr_drop_all(ldr_flow *f, enum ldr_cause cause)
+void ldr_drop_all_silently(ldr_flow *f)
 {
     ldr_flights_break_all(f->flights);
     if (f->shelf)
         ldr_shelf_clear(f->shelf);
+}
+
+void ldr_drop_all(ldr_flow *f, enum ldr_cause cause)
+{
+    ldr_drop_all_silently(f);
     ldr_flow_invalidated(f, ldr_slice_str(""), cause);
 }
 
@@ -65,6 +75,24 @@ void ldr_drop_changed(ldr_flow *f, ldr_slice key, int64_t version)
     ldr_flights_break(f->flights, key, d.hash, version, erase_older, &d);
     if (d.flow)
         ldr_flow_invalidated(f, key, LDR_CAUSE_CHANGE);
+}
+
+void ldr_flow_heard(ldr_flow *f, const ldr_bell_message *m)
+{
+    switch (m->kind) {
+    case LDR_BELL_ALL:
+        ldr_l2_set_generation(f->l2, m->gen);
+        ldr_drop_all(f, LDR_CAUSE_CHANGE);
+        ldr_leases_wake_all(f->leases);
+        return;
+    case LDR_BELL_DROP:
+    case LDR_BELL_SET:
+        ldr_drop_changed(f, m->key, m->version);
+        break;
+    default:
+        break;
+    }
+    ldr_leases_wake(f->leases, ldr_hash(m->key, f->seed));
 }
 
 /* The bound counts from when the source was asked: touching again and again does not move it. */

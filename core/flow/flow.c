@@ -78,6 +78,12 @@ void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason)
     ldr_flow_refused_by(f, key, "l1", reason);
 }
 
+void ldr_flow_spread(ldr_flow *f, ldr_slice key, int64_t version)
+{
+    if (f->hub)
+        ldr_hub_tell(f->hub, &f->member, key, version);
+}
+
 void ldr_flow_suspect(ldr_flow *f)
 {
     ldr_flights_break_all(f->flights); /* first: what is kept in the new era began in it, or is refused */

@@ -51,6 +51,7 @@ typedef struct ldr_flow {
     int64_t lease_us; /* how long a load may hold others of this process back */
     int64_t shared_lease_us; /* and those of other processes, before it is renewed: lock.ttl */
     int64_t mark_us;         /* how long a mark of a write stands beyond its deadline */
+    int64_t bracket_us;      /* and that of cache:write, whose end nobody knows */
     int64_t lock_wait_us, source_timeout_us;
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;
@@ -75,6 +76,8 @@ void ldr_flow_rise(ldr_flow *f, int64_t version);
 
 /* Something may have been missed: what L1 holds is not served before it was read again. */
 void ldr_flow_suspect(ldr_flow *f);
+/* The namesakes in this process hear of a change. version: 0 unless it is one that they too can compare. */
+void ldr_flow_spread(ldr_flow *f, ldr_slice key, int64_t version);
 /* What another process said; from any thread. */
 void ldr_flow_heard(ldr_flow *f, const ldr_bell_message *m);
 

@@ -147,13 +147,35 @@ typedef struct ldr_writing {
 } ldr_writing;
 
 ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner); /* NULL: out of memory */
-bool ldr_put_needs_source(ldr_flow *f, int verb); /* else ldr_put_now does */
+bool ldr_put_needs_source(ldr_flow *f, int verb);    /* it goes through the source */
+bool ldr_put_needs_operation(ldr_flow *f, int verb); /* else ldr_put_now does */
 /* A write of one key to the tiers alone, at once. LDR_OK with *version, or err's code. */
 int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *err);
 /* The error of key i (code LDR_OK: fine); *version gets its version, 0 none. */
 const ldr_err *ldr_put_result(const ldr_op *op, size_t i, int64_t *version);
 /* The caller's deadline passed while a call was out: what the caller is told. The operation goes on. */
 void ldr_put_expired(const ldr_op *op, ldr_err *err);
+
+/* ---- forget: invalidate, invalidate_all, touch, the bracket of cache:write, where there is a shared shelf ------- */
+
+enum ldr_forget_kind {
+    LDR_FORGET_KEYS, LDR_FORGET_ALL, LDR_FORGET_TOUCH,
+    LDR_FORGET_OPEN, /* somebody writes these keys by other means: nobody fills them there ... */
+    LDR_FORGET_CLOSE /* ... until here, where they are forgotten */
+};
+
+typedef struct ldr_forgetting {
+    int kind;
+    const ldr_slice *keys; /* borrowed until the operation ends */
+    size_t n_keys;
+    int64_t ttl_us;        /* TOUCH */
+    int64_t timeout_us;    /* LDR_UNSET: the source's */
+    uint64_t token;        /* OPEN, CLOSE: the same */
+} ldr_forgetting;
+
+ldr_op *ldr_forget_begin(ldr_flow *f, const ldr_forgetting *what, const ldr_owner *owner); /* NULL: out of memory */
+const ldr_err *ldr_forget_result(const ldr_op *op, size_t i); /* of key i; LDR_LOST: not confirmed, it is sent again */
+bool ldr_forget_held(const ldr_op *op);                       /* TOUCH: was it held? */
 
 /* ---- drop: at once, no operation --------------------------------------------------------------------------- */
 
@@ -162,6 +184,8 @@ enum ldr_cause { LDR_CAUSE_DELETE, LDR_CAUSE_INVALIDATE, LDR_CAUSE_ALL, LDR_CAUS
 void ldr_drop(ldr_flow *f, ldr_slice key, enum ldr_cause cause);
 void ldr_flow_invalidated(ldr_flow *f, ldr_slice key, enum ldr_cause cause); /* counts and tells */
 void ldr_drop_all(ldr_flow *f, enum ldr_cause cause);
+void ldr_drop_silently(ldr_flow *f, ldr_slice key); /* neither counted nor told */
+void ldr_drop_all_silently(ldr_flow *f);
 /* A change made by somebody else: an entry that already has that version (or a later one) stays. version 0: unknown. */
 void ldr_drop_changed(ldr_flow *f, ldr_slice key, int64_t version);
 /* After the source was asked: where its epoch moved (a table was altered), all that was cached before is dropped. */

@@ -1,40 +1,24 @@
-/* put.c - set and delete, one key or many. Stages: MARK -> SEND -> SOURCE -> TTLS -> APPLY -> DONE, or for a write to the
- * tiers alone TIERS -> DONE; a weak write is WEAK -> DONE: the tiers at once, and the same write to the source as work of
- * its own (its tail, which begins at SEND with marks already set).
+/* put.c - set and delete, one key or many. Stages: MARK -> SHARE_MARK -> SEND -> SOURCE -> TTLS -> SHARE_CLOSE -> APPLY ->
+ * DONE, or for a write to the tiers alone TIERS -> SHARE_TIERS -> DONE; a weak write goes on from there to WEAK: the same
+ * write to the source as work of its own (its tail, which begins at SHARE_MARK with marks already set). Without a shared
+ * shelf the SHARE stages are gone past.
  *
  * A marked key is filled by nobody until its mark ends; the mark ends in APPLY, or when the operation is ended in any
  * other stage (then the tiers forget the key, for what became of the write is not known). Only what is marked is sent. */
 #include "base/err.h"
-#include "flow/op.h"
+#include "flow/put.h"
 
-enum { UNABLE, TIERS, WEAK, MARK, SEND, SOURCE, TTLS, APPLY, DONE };
-
-typedef struct put_key {
-    ldr_item item;
-    uint64_t hash;
-    ldr_mark mark;
-    ldr_record record;
-    ldr_buf made;
-    bool kept_times; /* the record has an expiry: it may be kept */
-    bool written;    /* the source has it: what fails later changes nothing about that */
-} put_key;
-
-typedef struct put {
-    ldr_op op;
-    ldr_writing writing;
-    bool tail; /* the background half of a weak write: owns its bytes, failures are counted only */
-    int64_t asked_us; /* from here on the value counts as seen: age counts from before the source answered */
-    ldr_request request;
-    ldr_item **items;
-    put_key *keys;
-} put;
+enum {
+    UNABLE, TIERS, SHARE_TIERS, TIERS_SHARED, WEAK, MARK, SHARE_MARK, MARK_SHARED, SEND, SOURCE, TTLS, SHARE_CLOSE,
+    CLOSE_SHARED, APPLY, DONE
+};
 
 static bool source_can(const ldr_flow *f, int verb)
 {
     return f->source && f->source->ops->can(f->source, verb);
 }
 
-static void told(put *p, put_key *k)
+void ldr_put_told(ldr_put *p, ldr_put_key *k)
 {
     ldr_flow *f = p->op.flow;
     if (k->item.state == LDR_FAILED) {
@@ -50,7 +34,7 @@ static void told(put *p, put_key *k)
 }
 
 /* Makes the record that is to be kept from the bytes given; false: the item failed. */
-static bool make_record(put *p, put_key *k, ldr_slice value, int kind)
+bool ldr_put_make_record(ldr_put *p, ldr_put_key *k, ldr_slice value, int kind)
 {
     ldr_flow *f = p->op.flow;
     k->record = (ldr_record){.key = k->item.key, .kind = LDR_NONE};
@@ -62,92 +46,9 @@ static bool make_record(put *p, put_key *k, ldr_slice value, int kind)
     return true;
 }
 
-/* ---- the tiers alone ---------------------------------------------------------------------------------------- */
-
-typedef struct tier_write {
-    put *p;
-    put_key *k;
-} tier_write;
-
-/* The version held, 0 where there is none; false: no memory to look. */
-static bool held_version(ldr_flow *f, const put_key *k, bool *held, int64_t *version)
-{
-    ldr_record r;
-    ldr_buf bytes = LDR_BUF(&f->mem);
-    *held = f->shelf && ldr_shelf_read(f->shelf, k->item.key, k->hash, ldr_clock_now(&f->clock), false, &r, &bytes, NULL)
-            && r.kind != LDR_NONE;
-    *version = *held ? r.version : 0;
-    bool looked = !bytes.oom;
-    ldr_buf_free(&bytes);
-    return looked;
-}
-
-static bool condition_holds(put *p, put_key *k)
-{
-    char text[LDR_KEY_TEXT];
-    bool held;
-    int64_t wanted = p->writing.if_version, given = p->writing.version, is;
-    if (wanted == LDR_ANY && given == 0)
-        return true;
-    bool looked = held_version(p->op.flow, k, &held, &is);
-    if (looked && (wanted == LDR_MUST_BE_ABSENT ? !held : wanted == LDR_ANY ? given >= is : held && is == wanted))
-        return true;
-    k->item.state = LDR_FAILED;
-    if (!looked) {
-        ldr_fail_oom(&k->item.err);
-        return false;
-    }
-    ldr_fail(&k->item.err, LDR_CONFLICT, "key \"%s\": version %lld is held", ldr_key_text(k->item.key, text), (long long)is);
-    k->item.err.version = is;
-    return false;
-}
-
-/* Fits no tier: an error only where no source is going to have it. */
-static void too_large(put *p, put_key *k)
-{
-    char text[LDR_KEY_TEXT];
-    if (p->op.stage == WEAK)
-        return;
-    k->item.state = LDR_FAILED;
-    ldr_fail(&k->item.err, LDR_TOO_LARGE, "key \"%s\": a value of %zu bytes fits no tier", ldr_key_text(k->item.key, text),
-             k->record.value.n);
-}
-
-static void write_tiers(void *ctx)
-{
-    tier_write *w = ctx;
-    put *p = w->p;
-    put_key *k = w->k;
-    ldr_flow *f = p->op.flow;
-    if (!condition_holds(p, k))
-        return;
-    k->item.state = LDR_FOUND;
-    ldr_flow_rise(f, p->writing.version);
-    k->item.version = p->writing.version > 0 ? p->writing.version : ldr_flow_draw(f);
-    if (p->writing.verb == LDR_ERASE || !k->kept_times) {
-        if (f->shelf)
-            ldr_shelf_erase(f->shelf, k->item.key, k->hash);
-        return;
-    }
-    k->record.version = f->source && f->source->ops->versioned(f->source, k->item.key) ? 0 : k->item.version;
-    if (ldr_flow_keep_at(f, &k->record, k->hash, p->asked_us) == LDR_KEPT_TOO_LARGE)
-        too_large(p, k);
-}
-
-static void put_tiers(put *p, put_key *k)
-{
-    ldr_flow *f = p->op.flow;
-    p->asked_us = ldr_clock_now(&f->clock);
-    if (p->writing.verb == LDR_ERASE || make_record(p, k, k->item.value, k->item.value_kind))
-        ldr_flights_break(f->flights, k->item.key, k->hash, 0, write_tiers, &(tier_write){p, k});
-    told(p, k);
-    if (p->writing.verb == LDR_ERASE && k->item.state != LDR_FAILED)
-        ldr_flow_invalidated(f, k->item.key, LDR_CAUSE_DELETE);
-}
-
 /* ---- through the source ------------------------------------------------------------------------------------- */
 
-static void mark(put *p, put_key *k)
+static void mark(ldr_put *p, ldr_put_key *k)
 {
     if (ldr_mark_begin(p->op.flow->flights, k->item.key, k->hash, &k->mark))
         return;
@@ -155,7 +56,7 @@ static void mark(put *p, put_key *k)
     ldr_fail_oom(&k->item.err);
 }
 
-static void settle_request(put *p)
+static void settle_request(ldr_put *p)
 {
     for (size_t i = 0; i < p->writing.n_keys; i++) {
         ldr_item *item = &p->keys[i].item;
@@ -170,57 +71,64 @@ static void settle_request(put *p)
         p->keys[i].written = p->keys[i].item.state != LDR_FAILED;
 }
 
-static bool keeps(const put *p, const put_key *k)
+bool ldr_put_keeps(const ldr_put *p, const ldr_put_key *k)
 {
     return k->item.state != LDR_FAILED && k->kept_times && p->writing.verb == LDR_STORE && p->op.flow->write_plan->write_keeps;
 }
 
 /* Is what the tiers hold no longer what the source has, as far as this write can tell? A conflict says so too: who
  * reads again must not be given the version that lost. The tail of a weak write has the tiers' value to answer for. */
-static bool outdates(const put *p, const put_key *k)
+static bool outdates(const ldr_put *p, const ldr_put_key *k)
 {
     return k->item.state != LDR_FAILED || k->item.err.code == LDR_LOST || k->item.err.code == LDR_CONFLICT || p->tail;
 }
 
+typedef struct applying {
+    ldr_put *p;
+    ldr_put_key *k;
+} applying;
+
 static void keep_or_forget(void *ctx, enum ldr_leave leave)
 {
-    tier_write *w = ctx;
-    put *p = w->p;
-    put_key *k = w->k;
+    applying *w = ctx;
+    ldr_put *p = w->p;
+    ldr_put_key *k = w->k;
     ldr_flow *f = p->op.flow;
     if (p->tail && leave != LDR_LEAVE_GRANTED)
         return; /* the tiers have something later than this write by now, or nothing */
-    if (keeps(p, k) && leave == LDR_LEAVE_GRANTED)
+    if (ldr_put_keeps(p, k) && leave == LDR_LEAVE_GRANTED && !k->unshared)
         ldr_flow_keep(f, &k->record, k->hash);
-    else if (keeps(p, k) && leave == LDR_LEAVE_VERSION)
+    else if (ldr_put_keeps(p, k) && leave == LDR_LEAVE_VERSION)
         ldr_flow_refused(f, k->item.key, "version");
     else if (outdates(p, k) && f->shelf)
         ldr_shelf_erase(f->shelf, k->item.key, k->hash);
 }
 
-static void apply(put *p, put_key *k)
+static void apply(ldr_put *p, ldr_put_key *k)
 {
     ldr_flow *f = p->op.flow;
     if (!k->mark.state) { /* out of memory at MARK, or a tail's key that failed before */
         if (k->item.err.code != LDR_OK)
-            told(p, k);
+            ldr_put_told(p, k);
         return;
     }
-    int64_t version = k->item.state == LDR_FAILED ? 0 : k->item.version;
+    int64_t version = k->item.state == LDR_FAILED ? 0 : k->item.version; /* the source's, or the shared shelf's */
     if (k->item.state != LDR_FAILED && version == 0)
         k->item.version = ldr_flow_draw(f);
     ldr_flow_rise(f, version);
     k->record.version = k->item.version;
     k->record.position = k->item.position;
     k->record.fingerprint = k->item.fingerprint;
-    ldr_mark_end(f->flights, &k->mark, version, keep_or_forget, &(tier_write){p, k});
-    told(p, k);
-    if (k->item.state != LDR_FAILED && !keeps(p, k) && !p->tail)
+    ldr_mark_end(f->flights, &k->mark, version, keep_or_forget, &(applying){p, k});
+    if (outdates(p, k))
+        ldr_flow_spread(f, k->item.key, version);
+    ldr_put_told(p, k);
+    if (k->item.state != LDR_FAILED && !ldr_put_keeps(p, k) && !p->tail)
         ldr_flow_invalidated(f, k->item.key, p->writing.verb == LDR_ERASE ? LDR_CAUSE_DELETE : LDR_CAUSE_WRITE);
 }
 
 /* The write stands in the source, though no tier can keep it. */
-static void unkept(put *p, put_key *k)
+static void unkept(ldr_put *p, ldr_put_key *k)
 {
     ldr_flow_error(p->op.flow, k->item.key, &k->item.err);
     ldr_err_clear(&k->item.err);
@@ -229,7 +137,7 @@ static void unkept(put *p, put_key *k)
 }
 
 /* What the tiers get is the row as the source now has it, else the value as it was given. */
-static void prepare(put *p, put_key *k)
+static void prepare(ldr_put *p, ldr_put_key *k)
 {
     bool row = k->item.kind != LDR_NONE && k->item.out.n > 0;
     bool ttl_failed = k->written && k->item.state == LDR_FAILED;
@@ -237,34 +145,34 @@ static void prepare(put *p, put_key *k)
         unkept(p, k);
     if (!k->written || ttl_failed || p->writing.verb == LDR_ERASE || !p->op.flow->write_plan->write_keeps)
         return;
-    if (!make_record(p, k, row ? ldr_buf_slice(&k->item.out) : k->item.value, row ? k->item.kind : k->item.value_kind))
+    if (!ldr_put_make_record(p, k, row ? ldr_buf_slice(&k->item.out) : k->item.value, row ? k->item.kind : k->item.value_kind))
         unkept(p, k);
 }
 
-static void each(put *p, void (*what)(put *p, put_key *k))
+static void each(ldr_put *p, void (*what)(ldr_put *p, ldr_put_key *k))
 {
     for (size_t i = 0; i < p->writing.n_keys; i++)
         what(p, &p->keys[i]);
 }
 
-static void refuse(put *p, put_key *k)
+static void refuse(ldr_put *p, ldr_put_key *k)
 {
     k->item.state = LDR_FAILED;
     ldr_fail(&k->item.err, LDR_UNSUPPORTED, "source %s cannot %s, which pattern %s needs", p->op.flow->source->ops->name,
              p->writing.verb == LDR_ERASE ? "delete" : "store", p->op.flow->write_plan->name);
-    told(p, k);
+    ldr_put_told(p, k);
 }
 
-static ldr_op *begin_tail(put *p);
+static ldr_op *begin_tail(ldr_put *p);
 
-static ldr_want want(put *p, int kind, int verb)
+static ldr_want want(ldr_put *p, int kind, int verb)
 {
     p->request.verb = verb;
     return (ldr_want){.kind = kind, .deadline_us = p->op.deadline_us, .request = &p->request};
 }
 
 /* The request goes to the source with the keys that are marked. */
-static ldr_want ask_source(put *p)
+static ldr_want ask_source(ldr_put *p)
 {
     ldr_flow *f = p->op.flow;
     p->request.n_items = 0;
@@ -276,28 +184,29 @@ static ldr_want ask_source(put *p)
     return want(p, f->source->ops->run ? LDR_WANT_JOB : LDR_WANT_CALL, p->writing.verb);
 }
 
-static void fail_oom(put *p, put_key *k)
+static void fail_oom(ldr_put *p, ldr_put_key *k)
 {
     k->item.state = LDR_FAILED;
     ldr_fail_oom(&k->item.err);
-    told(p, k);
+    ldr_put_told(p, k);
 }
 
 /* The tail is made first, so that there is nothing to take back; its marks last, so that they see no later write. */
-static ldr_want write_weakly(put *p)
+static ldr_want write_weakly(ldr_put *p)
 {
-    put *tail = (put *)begin_tail(p);
-    each(p, tail ? put_tiers : fail_oom);
+    ldr_put *tail = (ldr_put *)begin_tail(p);
+    if (!p->share)
+        each(p, tail ? ldr_put_tiers : fail_oom);
     size_t n = 0;
     for (size_t i = 0; tail && i < p->writing.n_keys; i++) {
-        put_key *k = &tail->keys[i];
+        ldr_put_key *k = &tail->keys[i];
         if (p->keys[i].item.state == LDR_FAILED)
             k->item.state = LDR_FAILED;
         else
             mark(tail, k);
         if (k->item.err.code != LDR_OK) { /* no memory for the mark: the source will not have it */
             ldr_drop(p->op.flow, k->item.key, LDR_CAUSE_WRITE);
-            told(tail, k);
+            ldr_put_told(tail, k);
             ldr_err_clear(&k->item.err);
         }
         n += k->mark.state != NULL;
@@ -308,65 +217,126 @@ static ldr_want write_weakly(put *p)
     return (ldr_want){.kind = LDR_WANT_DONE};
 }
 
+/* ---- stages ---------------------------------------------------------------------------------------------------- */
+
+static ldr_want talk(ldr_put *p, ldr_exchange *ex)
+{
+    int64_t least = ldr_time_add(ldr_clock_now(&p->op.flow->clock), 50 * LDR_MS);
+    return (ldr_want){.kind = LDR_WANT_TALK, .exchange = ex, .deadline_us = p->op.deadline_us > least ? p->op.deadline_us : least};
+}
+
+/* The question of a stage, or NULL and on to `past`. */
+static ldr_exchange *put_question(ldr_put *p, ldr_exchange *(*question)(ldr_put *p), int past)
+{
+    ldr_exchange *ex = p->share ? question(p) : NULL;
+    p->op.stage = ex ? p->op.stage + 1 : past;
+    return ex;
+}
+
+static void put_tiers(ldr_put *p)
+{
+    p->asked_us = ldr_clock_now(&p->op.flow->clock);
+    each(p, p->share ? ldr_put_mark_tiers : ldr_put_tiers);
+}
+
+static int after_tiers(const ldr_put *p)
+{
+    return p->is_weak ? WEAK : DONE;
+}
+
 static ldr_want put_step(ldr_op *op)
 {
-    put *p = (put *)op;
+    ldr_put *p = (ldr_put *)op;
     ldr_flow *f = op->flow;
-    switch (op->stage) {
-    case UNABLE:
-        each(p, refuse);
-        op->stage = DONE;
-        break;
-    case TIERS:
-        each(p, put_tiers);
-        op->stage = DONE;
-        break;
-    case WEAK: {
-        ldr_want tail = write_weakly(p);
-        op->stage = DONE;
-        return tail;
+    ldr_exchange *ex = NULL;
+    for (;;) {
+        switch (op->stage) {
+        case UNABLE:
+            each(p, refuse);
+            op->stage = DONE;
+            break;
+        case TIERS:
+            if (p->share || !p->is_weak)
+                put_tiers(p);
+            op->stage = p->share ? SHARE_TIERS : after_tiers(p);
+            break;
+        case SHARE_TIERS:
+            ex = put_question(p, ldr_put_share_tiers, after_tiers(p));
+            break;
+        case TIERS_SHARED:
+            if (ldr_put_share_take(p)) {
+                op->stage = SHARE_TIERS;
+                break;
+            }
+            each(p, ldr_put_apply_tiers);
+            op->stage = after_tiers(p);
+            break;
+        case WEAK:
+            op->stage = DONE;
+            return write_weakly(p);
+        case MARK:
+            each(p, mark);
+            op->stage = SHARE_MARK;
+            break;
+        case SHARE_MARK:
+            ex = put_question(p, ldr_put_share_mark, SEND);
+            break;
+        case MARK_SHARED:
+            op->stage = ldr_put_share_take(p) ? SHARE_MARK : SEND;
+            break;
+        case SEND: {
+            ldr_want asked = ask_source(p);
+            op->stage = SOURCE;
+            if (p->request.n_items > 0)
+                return asked;
+            break;
+        }
+        case SOURCE:
+            settle_request(p);
+            op->stage = TTLS;
+            if (f->asks_ttl && p->writing.verb == LDR_STORE && f->write_plan->write_keeps && p->request.n_items > 0)
+                return want(p, LDR_WANT_CALL, LDR_TTL);
+            break;
+        case TTLS:
+            each(p, prepare);
+            op->stage = SHARE_CLOSE;
+            break;
+        case SHARE_CLOSE:
+            ex = put_question(p, ldr_put_share_close, APPLY);
+            break;
+        case CLOSE_SHARED:
+            ldr_put_share_take(p);
+            op->stage = SHARE_CLOSE; /* until there is nothing left to close */
+            break;
+        case APPLY:
+            each(p, apply);
+            op->stage = DONE;
+            break;
+        default:
+            return (ldr_want){.kind = LDR_WANT_DONE};
+        }
+        if (ex)
+            return talk(p, ex);
     }
-    case MARK:
-        each(p, mark);
-        /* fall through */
-    case SEND: {
-        ldr_want asked = ask_source(p);
-        op->stage = SOURCE;
-        if (p->request.n_items > 0)
-            return asked;
-    }
-        /* fall through */
-    case SOURCE:
-        settle_request(p);
-        op->stage = TTLS;
-        if (f->asks_ttl && p->writing.verb == LDR_STORE && f->write_plan->write_keeps && p->request.n_items > 0)
-            return want(p, LDR_WANT_CALL, LDR_TTL);
-        /* fall through */
-    case TTLS:
-        each(p, prepare);
-        op->stage = APPLY;
-        /* fall through */
-    case APPLY:
-        each(p, apply);
-        op->stage = DONE;
-    }
-    return (ldr_want){.kind = LDR_WANT_DONE};
 }
 
 static void put_end(ldr_op *op)
 {
-    put *p = (put *)op;
+    ldr_put *p = (ldr_put *)op;
     ldr_mem mem = op->flow->mem;
     for (size_t i = 0; i < p->writing.n_keys; i++) {
-        put_key *k = &p->keys[i];
+        ldr_put_key *k = &p->keys[i];
         if (k->mark.state) {
             k->item.state = LDR_FAILED;
             k->item.err.code = LDR_LOST;
-            ldr_mark_end(op->flow->flights, &k->mark, 0, keep_or_forget, &(tier_write){p, k});
+            if (op->flow->resend)
+                ldr_resend_add(op->flow->resend, k->item.key, 0);
+            ldr_mark_end(op->flow->flights, &k->mark, 0, keep_or_forget, &(applying){p, k});
         }
         ldr_buf_free(&k->item.out);
         ldr_buf_free(&k->made);
     }
+    ldr_put_share_free(p);
     ldr_mem_free(&mem, p);
 }
 
@@ -376,23 +346,23 @@ static int first_stage(ldr_flow *f, const ldr_writing *w)
         return TIERS;
     if (!source_can(f, w->verb))
         return UNABLE;
-    return w->level == LDR_WEAK && w->if_version == LDR_ANY ? WEAK : MARK;
+    return w->level == LDR_WEAK && w->if_version == LDR_ANY ? TIERS : MARK;
 }
 
-static put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, size_t extra)
+static ldr_put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, size_t extra)
 {
-    size_t per_key = sizeof(put_key) + sizeof(ldr_item *);
-    put *p = ldr_mem_zero(&f->mem, 1, sizeof *p + w->n_keys * per_key + extra);
+    size_t per_key = sizeof(ldr_put_key) + sizeof(ldr_item *);
+    ldr_put *p = ldr_mem_zero(&f->mem, 1, sizeof *p + w->n_keys * per_key + extra);
     if (!p)
         return NULL;
     ldr_op_init(&p->op, f, owner, w->timeout_us == LDR_UNSET ? f->source_timeout_us : w->timeout_us);
     p->op.step = put_step;
     p->op.end = put_end;
     p->writing = *w;
-    p->keys = (put_key *)(p + 1);
+    p->keys = (ldr_put_key *)(p + 1);
     p->items = (ldr_item **)(void *)(p->keys + w->n_keys);
     for (size_t i = 0; i < w->n_keys; i++) {
-        put_key *k = &p->keys[i];
+        ldr_put_key *k = &p->keys[i];
         k->item = (ldr_item){.key = w->keys[i], .if_version = w->if_version, .kind = LDR_NONE, .value_kind = LDR_NONE,
                              .ttl_us = LDR_UNSET, .stale_ttl_us = LDR_UNSET, .out = LDR_BUF(&f->mem)};
         if (w->verb == LDR_STORE) {
@@ -404,7 +374,15 @@ static put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner, s
         p->items[i] = &k->item;
     }
     p->request = (ldr_request){.items = p->items, .n_items = w->n_keys, .clock = &f->clock};
-    return p;
+    if (!f->l2 || ldr_put_share_new(p))
+        return p;
+    ldr_op_end(&p->op);
+    return NULL;
+}
+
+bool ldr_put_needs_operation(ldr_flow *f, int verb)
+{
+    return f->l2 || ldr_put_needs_source(f, verb);
 }
 
 bool ldr_put_needs_source(ldr_flow *f, int verb)
@@ -414,11 +392,12 @@ bool ldr_put_needs_source(ldr_flow *f, int verb)
 
 int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *err)
 {
-    put p;
-    put_key k; /* what a write to the tiers looks at is set, no more: clearing all of it would be a good part of the work */
+    ldr_put p;
+    ldr_put_key k; /* what a write to the tiers looks at is set, no more: clearing all of it would be a good part of the work */
     p.op.flow = f;
     p.op.stage = TIERS;
-    p.tail = false;
+    p.tail = p.is_weak = false;
+    p.share = NULL;
     p.writing = *w;
     k.item.key = w->keys[0];
     k.item.state = LDR_UNANSWERED;
@@ -431,7 +410,7 @@ int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *er
         k.item.value = w->values[0];
         k.item.value_kind = w->kinds[0];
     }
-    put_tiers(&p, &k);
+    ldr_put_tiers(&p, &k);
     ldr_buf_free(&k.made);
     *version = k.item.version;
     if (k.item.state != LDR_FAILED)
@@ -442,25 +421,26 @@ int ldr_put_now(ldr_flow *f, const ldr_writing *w, int64_t *version, ldr_err *er
 
 ldr_op *ldr_put_begin(ldr_flow *f, const ldr_writing *w, const ldr_owner *owner)
 {
-    put *p = put_new(f, w, owner, 0);
+    ldr_put *p = put_new(f, w, owner, 0);
     if (!p)
         return NULL;
     p->op.stage = first_stage(f, w);
+    p->is_weak = p->op.stage == TIERS && ldr_put_needs_source(f, w->verb);
     return &p->op;
 }
 
 /* The write again, through the source, with bytes of its own: its caller is gone by then. */
-static ldr_op *begin_tail(put *p)
+static ldr_op *begin_tail(ldr_put *p)
 {
     size_t n_bytes = 0;
     for (size_t i = 0; i < p->writing.n_keys; i++)
         n_bytes += p->keys[i].item.key.n + p->keys[i].item.value.n;
     ldr_owner nobody = {.host = p->op.owner.host};
-    put *t = put_new(p->op.flow, &p->writing, &nobody, n_bytes);
+    ldr_put *t = put_new(p->op.flow, &p->writing, &nobody, n_bytes);
     if (!t)
         return NULL;
     t->tail = true;
-    t->op.stage = SEND;
+    t->op.stage = SHARE_MARK;
     char *to = (char *)(t->items + t->writing.n_keys);
     for (size_t i = 0; i < t->writing.n_keys; i++) {
         ldr_slice *both[] = {&t->keys[i].item.key, &t->keys[i].item.value};
@@ -476,14 +456,14 @@ static ldr_op *begin_tail(put *p)
 
 const ldr_err *ldr_put_result(const ldr_op *op, size_t i, int64_t *version)
 {
-    const put_key *k = &((const put *)op)->keys[i];
+    const ldr_put_key *k = &((const ldr_put *)op)->keys[i];
     *version = k->item.state == LDR_FAILED ? 0 : k->item.version;
     return &k->item.err;
 }
 
 void ldr_put_expired(const ldr_op *op, ldr_err *err)
 {
-    const put *p = (const put *)op;
+    const ldr_put *p = (const ldr_put *)op;
     char text[LDR_KEY_TEXT];
     ldr_fail(err, LDR_LOST, "key \"%s\": the deadline passed while the source was writing; it may take effect",
              ldr_key_text(p->keys[0].item.key, text));

@@ -24,8 +24,10 @@ enum ldr_l2_verb {
     LDR_L2_SET,        /* a write that the source has: where the own mark or a lower version stands, and it is not older;
                           record NULL: nothing can be kept, the cell becomes a tombstone. Ends the mark */
     LDR_L2_UNMARK,     /* a write that certainly had no effect: ends the mark, what was held stands */
-    LDR_L2_PUT,        /* a write of the tiers alone: on its conditions; draws a version where none is given */
-    LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions */
+    LDR_L2_PUT,        /* a write of the tiers alone: on its conditions; draws a version where none is given. record NULL: a
+                          tombstone of that version */
+    LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions. Ends
+                          the own mark where a token is given; another's stands */
     LDR_L2_TOUCH,      /* another soft expiry; hard moves along */
     LDR_L2_DROP_ALL,   /* a new generation: no items */
     LDR_L2_N_VERBS
@@ -49,6 +51,8 @@ typedef struct ldr_l2_item {
     uint64_t token;          /* of the lease or mark; never 0 */
     const ldr_record *record; /* FILL SET PUT: what is to be held, its times on the cache's clock; borrowed */
     int64_t version;         /* in: SET DROP PUT 0 none; out: as it is now */
+    bool unnumbered;         /* PUT: the drawn version is only given back: the value is held with version 0 and the floor
+                                stays, for the source's own versions are other numbers */
     int64_t if_version;      /* PUT DROP: LDR_ANY, LDR_MUST_BE_ABSENT, or what must be held */
     int64_t for_us;          /* LEASE RENEW: how long; MARK: the deadline plus 1 s; TOUCH: ttl (0: only expires) */
     bool force;              /* LEASE: whatever is held and whoever loads (refresh; guard none) */
