@@ -79,14 +79,14 @@ static void watch_forks(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-static void go_inside(void)
+void ldr_thread_go_inside(void)
 {
 #ifndef LDR_BUG_FORK_INSIDE
     pthread_rwlock_rdlock(&fork_gate);
 #endif
 }
 
-static void come_out(void)
+void ldr_thread_come_out(void)
 {
 #ifndef LDR_BUG_FORK_INSIDE
     pthread_rwlock_unlock(&fork_gate);
@@ -111,12 +111,12 @@ static bool run_one(ldr_thread *t)
     t->busy = true;
     pthread_mutex_unlock(&t->lock);
     int64_t again_us = 0;
-    go_inside();
+    ldr_thread_go_inside();
     if (task)
         task->run(task);
     else
         again_us = chore(ctx);
-    come_out();
+    ldr_thread_come_out();
     pthread_mutex_lock(&t->lock);
     t->busy = false;
     if (!task && t->chore == chore && t->chore_ctx == ctx)
@@ -143,16 +143,21 @@ static void *work(void *arg)
     return NULL;
 }
 
-static bool start(ldr_thread *t)
+bool ldr_thread_launch(pthread_t *id, void *(*work)(void *ctx), void *ctx)
 {
-    if (t->started)
-        return true;
     pthread_once(&fork_watched, watch_forks);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    t->started = pthread_create(&t->id, NULL, work, t) == 0;
+    bool ok = pthread_create(id, NULL, work, ctx) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+static bool start(ldr_thread *t)
+{
+    if (!t->started)
+        t->started = ldr_thread_launch(&t->id, work, t);
     return t->started;
 }
 

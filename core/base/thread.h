@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include <pthread.h>
 #include <stdint.h>
 
 typedef struct ldr_task {
@@ -24,5 +25,12 @@ bool ldr_thread_chore(ldr_thread *t, int64_t (*chore)(void *ctx), void *ctx);
  * on this thread. Waits for the task that runs now, however long it takes: a task has a deadline of its own. */
 void ldr_thread_stop(ldr_thread *t, int64_t wait_us, void (*dropped)(ldr_task *task));
 void ldr_thread_free(ldr_thread *t); /* after stop; in a forked child without stop: forgets the parent's thread */
+
+/* For a room that has a thread of its own: starts it, with all signals blocked. False: no thread can be had. */
+bool ldr_thread_launch(pthread_t *id, void *(*work)(void *ctx), void *ctx);
+/* Such a thread is inside between the two, and a fork waits: a child must not inherit locks that it holds. It comes out
+ * before it waits for anything. */
+void ldr_thread_go_inside(void);
+void ldr_thread_come_out(void);
 
 #endif

@@ -78,13 +78,13 @@ bool ldr_bell_read(ldr_slice payload, ldr_bell_message *out)
 
 void ldr_bell_begin(ldr_bell *b)
 {
-    *b = (ldr_bell){0};
+    b->knows = false;
+    b->behind = 0;
 }
 
 static enum ldr_bell_verdict gap(ldr_bell *b, uint64_t last)
 {
     b->last = last;
-    b->knows = true;
     b->behind = 0;
 #ifdef LDR_BUG_BELL_GAP
     return LDR_BELL_IN_ORDER;
@@ -92,20 +92,10 @@ static enum ldr_bell_verdict gap(ldr_bell *b, uint64_t last)
     return LDR_BELL_GAP;
 }
 
-/* Until the first pulse all that is heard is in order: whether something is missing is not known, and the pulse says GAP. */
-static enum ldr_bell_verdict hear_before_pulse(ldr_bell *b, uint64_t seq)
-{
-    if (seq > b->last)
-        b->last = seq;
-    return LDR_BELL_IN_ORDER;
-}
-
 enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq)
 {
     if (seq == 0)
         return LDR_BELL_IN_ORDER;
-    if (!b->knows)
-        return hear_before_pulse(b, seq);
     if (seq <= b->last)
         return LDR_BELL_OLD;
     if (seq - b->last > 1)
@@ -118,24 +108,19 @@ enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq)
 
 enum ldr_bell_verdict ldr_bell_pulse(ldr_bell *b, uint64_t seq, int64_t now_us, int64_t grace_us)
 {
+    bool first = !b->knows;
+    b->knows = true;
 #ifdef LDR_BUG_BELL_START
-    if (!b->knows) {
-        b->knows = true;
-        b->last = seq > b->last ? seq : b->last;
-        return LDR_BELL_IN_ORDER;
-    }
+    if (first)
+        b->last = seq;
 #endif
-    if (!b->knows)
-        return gap(b, seq > b->last ? seq : b->last);
-    if (seq < b->last)
-        return gap(b, seq);
     if (seq == b->last)
         return LDR_BELL_IN_ORDER;
+    if (first || seq < b->last)
+        return gap(b, seq);
     if (b->behind == 0) {
         b->behind = seq;
         b->behind_us = now_us;
     }
-    if (now_us - b->behind_us < grace_us)
-        return LDR_BELL_IN_ORDER;
-    return gap(b, seq);
+    return now_us - b->behind_us < grace_us ? LDR_BELL_IN_ORDER : gap(b, seq);
 }

@@ -24,21 +24,22 @@ typedef struct ldr_bell_message {
 
 bool ldr_bell_read(ldr_slice payload, ldr_bell_message *out); /* false: no such message */
 
-/* What was heard so far. One owner. */
+/* What was heard so far. One owner. Zero at first. */
 typedef struct ldr_bell {
-    uint64_t last;    /* sequence heard to the end */
-    bool knows;       /* `last` is known: after the first pulse since the subscription, which is a gap: what was rung between
-                         the two and not heard cannot be told from what was rung before */
+    uint64_t last;    /* numbers up to this one were heard, or a GAP was given after they were rung */
+    bool knows;       /* there was a pulse since the subscription: what it does not hear may still be under way */
     uint64_t behind;  /* a pulse said that `behind` was rung and it was not heard yet; 0: nothing is missing */
     int64_t behind_us; /* since when */
 } ldr_bell;
 
 enum ldr_bell_verdict { LDR_BELL_IN_ORDER, LDR_BELL_OLD /* heard before */, LDR_BELL_GAP /* something was missed */ };
 
-void ldr_bell_begin(ldr_bell *b); /* a new subscription: nothing is known */
+/* A new subscription: what was rung between `last` and now was not heard. Its owner suspects all that he has kept, and the
+ * first pulse or message says whether that was enough. */
+void ldr_bell_begin(ldr_bell *b);
 enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq); /* seq 0: has no number, in order */
 /* The server's sequence, read on another link after all that was heard so far. GAP: rung at least grace_us ago and not
- * heard, or the number fell, or the first one since the subscription. */
+ * heard, or the number fell, or, at the first one since the subscription, anything not heard. */
 enum ldr_bell_verdict ldr_bell_pulse(ldr_bell *b, uint64_t seq, int64_t now_us, int64_t grace_us);
 
 #endif

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #define LDR_EVENTS(X)                                                                                            \
-    X(hit) X(miss) X(load) X(stale) X(fill) X(refused) X(evict) X(expire) X(invalidate) X(write) X(lost) X(error)
+    X(hit) X(miss) X(load) X(stale) X(fill) X(refused) X(evict) X(expire) X(invalidate) X(write) X(lost) X(error) \
+    X(reconnect)
 
 enum ldr_event_kind {
 #define X(name) LDR_EVENT_##name,
@@ -28,6 +29,7 @@ typedef struct ldr_event {
     int kind;
     const char *tier, *outcome, *reason, *cause, *code;
     bool remote;
+    bool of_peer; /* `key` is not a key, but the server's name */
     int64_t age_us, took_us, version;
     uint64_t bytes;
     ldr_slice key;

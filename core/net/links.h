@@ -43,6 +43,8 @@ bool ldr_links_down(const ldr_links *l); /* the breaker is open */
 void ldr_links_up(ldr_links *l);         /* somebody else has seen the server well: the breaker closes */
 const char *ldr_links_name(const ldr_links *l); /* of the server, for messages: nothing secret */
 
+const ldr_address *ldr_links_address(const ldr_links *l); /* of the server: for a link of one's own */
+
 /* The next connection of one's own, for the subscriber: a connected, non-blocking socket, or -1 with err. */
 int ldr_links_dial(ldr_links *l, int64_t deadline_us, ldr_err *err);
 
