@@ -12,6 +12,7 @@ eval "$(sh spec/support/env.sh "$out")"
 bad=0
 folder=$(mktemp -d) || exit 2
 trap 'rm -rf "$folder"' EXIT
+export TMPDIR="$folder" # what a bench that was interrupted leaves goes with it
 trap 'exit 130' INT TERM
 
 wanted() { case " ${only:-$1} " in *" $1 "*) return 0 ;; esac; return 1; }
