@@ -1,5 +1,5 @@
-/* links.h - the sockets: connections to one Redis server, made when needed, kept for the next. With loop.c the only files
- * of the core that touch a descriptor.
+/* links.h - the sockets: connections to one Redis server, made when needed, kept for the next. No other room of the core
+ * touches a socket.
  *
  * An exchange is carried in line (ldr_links_talk: the calling thread polls), or put on the channel of an event loop, which
  * sends what many coroutines ask in one go and polls for the answers whenever the loop waits (loop.h).
@@ -7,8 +7,8 @@
  * Deadlines hold for all of it: name resolution, connecting, the handshake, sending, receiving. A link that timed out is
  * closed. SIGPIPE is not raised. A breaker stands before: while the server is out of reach, a talk fails at once with
  * LDR_UNAVAILABLE. After a fork the child forgets the parent's descriptors (closes them, sends nothing). */
-#ifndef LDR_HOST_LINKS_H
-#define LDR_HOST_LINKS_H
+#ifndef LDR_NET_LINKS_H
+#define LDR_NET_LINKS_H
 
 #include "base/clock.h"
 #include "guard/breaker.h"
@@ -33,11 +33,14 @@ void ldr_links_forked(ldr_links *l); /* in a child, before any use */
 void ldr_links_talk(ldr_links *l, ldr_exchange *ex, int64_t deadline_us);
 
 /* Puts ex on the loop's channel (made at the first): ex->ended is called from within ldr_loop_wait of the same thread.
- * False: it could not be taken, ex is done with err. The loop must be this thread's. */
+ * False: it could not be taken, ex is done with err, and nobody is told. The loop must be this thread's, and its owner must
+ * wait by ldr_loop_wait: who only watches its descriptor or socket from outside never gets an answer. */
 bool ldr_links_submit(ldr_links *l, ldr_loop *loop, ldr_exchange *ex, int64_t deadline_us);
-/* Its owner waits no more. After it returned ex is untouched. */
+/* Its owner waits no more. After it returned ex is untouched, and `ended` not called. Where bytes of it were sent, the
+ * connection is given up, and what else was sent on it ends with LDR_UNAVAILABLE. */
 void ldr_links_withdraw(ldr_links *l, ldr_loop *loop, ldr_exchange *ex);
-void ldr_links_leave_loop(ldr_links *l, ldr_loop *loop); /* closes the loop's channel; before the loop or the links go */
+void ldr_links_leave_loop(ldr_links *l, ldr_loop *loop); /* closes the loop's channel; before the loop or the
+                                                                links go; not from within `ended` */
 
 bool ldr_links_down(const ldr_links *l); /* the breaker is open */
 void ldr_links_up(ldr_links *l);         /* somebody else has seen the server well: the breaker closes */

@@ -1,4 +1,5 @@
-/* loop.c - the mailbox of one event loop: a ring of ids under a mutex, and an eventfd that tells of it.
+/* loop.c - the mailbox of one event loop: a ring of ids under a mutex, and an eventfd that tells of it. Beside it the
+ * descriptors that its owner watches too: they are the owner's alone and need no lock.
  *
  * Invariant, under the mutex: the descriptor is readable exactly when the ring holds an id or posts were dropped.
  * So a post into a ring that holds something costs no system call, and no wake-up is lost or left over. Whoever
@@ -35,6 +36,9 @@ struct ldr_loop {
     bool dropped;      /* a post found the ring full since the owner last looked */
     uint32_t first, n; /* the ids held: ring[first], ... n of them, wrapping */
     uint64_t ring[ROOM];
+    ldr_watch **watches;   /* n_watches of them; NULL where one was taken away while they were attended to */
+    struct pollfd *polled; /* the eventfd, then one a watch */
+    size_t n_watches, n_polled;
 };
 
 ldr_loop *ldr_loop_new(const ldr_mem *mem)
@@ -79,6 +83,8 @@ void ldr_loop_free(ldr_loop *l)
     shut(&l->peer);
     shut(&l->fd);
     pthread_mutex_destroy(&l->lock);
+    ldr_mem_free(l->mem, l->watches);
+    ldr_mem_free(l->mem, l->polled);
     ldr_mem_free(l->mem, l);
 }
 
@@ -159,33 +165,116 @@ static size_t take(ldr_loop *l, uint64_t *ids, size_t max, bool *overflow)
     return n;
 }
 
-/* Sleeps until the descriptor is readable, a signal came, or at most for_us. */
-static void doze(const ldr_loop *l, int64_t for_us)
+/* ---- waiting -------------------------------------------------------------------------------------------------- */
+
+bool ldr_loop_watch(ldr_loop *l, ldr_watch *w)
 {
-    struct pollfd p = {.fd = l->fd, .events = POLLIN};
-    int64_t longest_us = l->fd < 0 ? BLIND_US : LONGEST_US;
-    if (for_us < 0 || for_us > longest_us)
-        for_us = longest_us;
-    struct timespec t = {.tv_sec = for_us / LDR_SEC, .tv_nsec = for_us % LDR_SEC * 1000};
-    ppoll(&p, 1, &t, NULL);
+    size_t n = l->n_watches + 1;
+    ldr_watch **watches = ldr_mem_grow(l->mem, l->watches, n * sizeof *watches);
+    if (!watches)
+        return false;
+    l->watches = watches;
+    struct pollfd *polled = ldr_mem_grow(l->mem, l->polled, (n + 1) * sizeof *polled);
+    if (!polled)
+        return false;
+    l->polled = polled;
+    l->watches[l->n_watches++] = w;
+    return true;
 }
 
+void ldr_loop_unwatch(ldr_loop *l, ldr_watch *w)
+{
+    for (size_t i = 0; i < l->n_watches; i++)
+        if (l->watches[i] == w)
+            l->watches[i] = NULL;
+}
+
+ldr_watch *ldr_loop_find(const ldr_loop *l, bool (*is_it)(const ldr_watch *w, const void *ctx), const void *ctx)
+{
+    for (size_t i = 0; i < l->n_watches; i++)
+        if (l->watches[i] && is_it(l->watches[i], ctx))
+            return l->watches[i];
+    return NULL;
+}
+
+static void close_gaps(ldr_loop *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n_watches; i++)
+        if (l->watches[i])
+            l->watches[n++] = l->watches[i];
+    l->n_watches = n;
+}
+
+static void prepare(ldr_loop *l)
+{
+    close_gaps(l);
+    for (size_t i = 0; i < l->n_watches; i++)
+        if (l->watches[i])
+            l->watches[i]->before(l->watches[i]);
+    close_gaps(l);
+}
+
+/* Gives when the first of the watches wants to be called whatever comes. */
+static int64_t fill_polled(ldr_loop *l)
+{
+    int64_t until_us = LDR_NEVER;
+    for (size_t i = 0; i < l->n_watches; i++) {
+        const ldr_watch *w = l->watches[i];
+        l->polled[i + 1] = (struct pollfd){.fd = w->fd, .events = w->events};
+        until_us = w->until_us < until_us ? w->until_us : until_us;
+    }
+    l->n_polled = l->n_watches;
+    return until_us;
+}
+
+static void attend(ldr_loop *l, int64_t now_us)
+{
+    for (size_t i = 0; i < l->n_polled; i++) {
+        ldr_watch *w = l->watches[i];
+        if (w && (l->polled[i + 1].revents || now_us >= w->until_us))
+            w->ready(w, l->polled[i + 1].revents);
+    }
+}
+
+/* Sleeps until a descriptor is readable, a signal came, or end_us; then the watches are seen to. */
+static void doze(ldr_loop *l, const ldr_clock *clock, int64_t end_us)
+{
+    struct pollfd own[1], *polled = l->n_watches > 0 ? l->polled : own;
+    int64_t until_us = fill_polled(l), longest_us = l->fd < 0 ? BLIND_US : LONGEST_US;
+    polled[0] = (struct pollfd){.fd = l->fd, .events = POLLIN};
+    until_us = until_us < end_us ? until_us : end_us;
+    int64_t for_us = until_us == 0 ? 0 : until_us - ldr_clock_now(clock);
+    for_us = for_us < 0 ? 0 : for_us > longest_us ? longest_us : for_us;
+    struct timespec t = {.tv_sec = for_us / LDR_SEC, .tv_nsec = for_us % LDR_SEC * 1000};
+    if (ppoll(polled, 1 + l->n_polled, &t, NULL) <= 0)
+        for (size_t i = 0; i <= l->n_polled; i++)
+            polled[i].revents = 0;
+    if (l->n_polled > 0)
+        attend(l, ldr_clock_now(clock));
+}
+
+static bool holds_any(ldr_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool any = l->n > 0 || l->dropped;
+    pthread_mutex_unlock(&l->lock);
+    return any;
+}
+
+/* Where the ring holds something, the watches are looked at all the same: a busy mailbox must not keep them waiting. */
 size_t ldr_loop_wait(ldr_loop *l, int64_t timeout_us, uint64_t *ids, size_t max, bool *overflow)
 {
     ldr_loop_claim(l, getpid());
-    size_t n = take(l, ids, max, overflow);
-    if (n > 0 || *overflow || timeout_us == 0)
-        return n;
-    ldr_clock clock; /* how long we sleep is ours alone to measure; no caller's clock runs on it */
-    ldr_clock_init(&clock);
-    int64_t end_us = timeout_us < 0 ? LDR_NEVER : ldr_time_add(ldr_clock_now(&clock), timeout_us);
+    const ldr_clock clock = {.is_virtual = 0}; /* how long we sleep is ours alone to measure; no caller's clock runs on it */
+    int64_t end_us = timeout_us < 0 ? LDR_NEVER : timeout_us == 0 ? 0 : ldr_time_add(ldr_clock_now(&clock), timeout_us);
     for (;;) {
-        int64_t left_us = end_us == LDR_NEVER ? -1 : end_us - ldr_clock_now(&clock);
-        if (end_us != LDR_NEVER && left_us <= 0)
-            return take(l, ids, max, overflow);
-        doze(l, left_us);
-        n = take(l, ids, max, overflow);
-        if (n > 0 || *overflow)
+        prepare(l);
+        bool must_wait = timeout_us != 0 && !holds_any(l);
+        if (must_wait || l->n_watches > 0)
+            doze(l, &clock, must_wait ? end_us : 0);
+        size_t n = take(l, ids, max, overflow);
+        if (n > 0 || *overflow || timeout_us == 0 || (end_us != LDR_NEVER && ldr_clock_now(&clock) >= end_us))
             return n;
     }
 }
@@ -204,6 +293,9 @@ void ldr_loop_claim(ldr_loop *l, int32_t pid)
     l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->n = 0;
     l->dropped = false;
+    for (size_t i = 0; i < l->n_watches; i++)
+        if (l->watches[i])
+            l->watches[i]->forked(l->watches[i]);
 }
 
 /* ---- the socket ----------------------------------------------------------------------------------------------- */
@@ -272,4 +364,9 @@ bool ldr_loop_accept(ldr_loop *l)
     if (fd >= 0)
         replace_peer(l, fd);
     return fd >= 0;
+}
+
+bool ldr_loop_is_foreign(const ldr_loop *l)
+{
+    return l->peer >= 0 || l->listener >= 0;
 }
