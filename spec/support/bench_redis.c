@@ -9,7 +9,8 @@
  *     p:info(field)                        a number of INFO
  *     p:publish(text)  p:subscribe()  p:hear()   on the channel "bench"; waits for one message
  *   writer(path, file, sql)      w(n): n times SET, the statement with ?1 an id from 1 to 1000, ?2 ?3 numbers, SET
- *   fork() exit() wait(pid) pair() close(fd) send(fd, number) receive(fd) yield() pause(us)   of processes */
+ *   fork() exit() wait(pid) pair() close(fd) send(fd, number) receive(fd) yield() pause(us)   of processes
+ *   pin(on, pid)                 this thread and that process on one processor only; on all again */
 #include "bind/compat.h"
 
 #include <hiredis/hiredis.h>
@@ -161,6 +162,17 @@ static int do_pause(lua_State *L)
 {
     usleep((useconds_t)luaL_checknumber(L, 1));
     return 0;
+}
+
+static int pin(lua_State *L)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0, n = lua_toboolean(L, 1) ? 1 : CPU_SETSIZE; i < n; i++)
+        CPU_SET(i, &set);
+    pid_t pid = (pid_t)luaL_checkinteger(L, 2);
+    lua_pushboolean(L, sched_setaffinity(0, sizeof set, &set) == 0 && sched_setaffinity(pid, sizeof set, &set) == 0);
+    return 1;
 }
 
 /* ---- hiredis ------------------------------------------------------------------------------------------------ */
@@ -408,8 +420,8 @@ __attribute__((visibility("default"))) int luaopen_bench_redis(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"now", now}, {"cpu", cpu}, {"server", server}, {"stop", stop},
         {"peer", peer_new}, {"writer", writer}, {"fork", do_fork}, {"exit", do_exit}, {"wait", do_wait}, {"pair", pair},
-        {"close", do_close}, {"send", do_send}, {"receive", receive}, {"yield", yield}, {"pause", do_pause}, {NULL, NULL}};
-    lua_createtable(L, 0, 15);
+        {"close", do_close}, {"send", do_send}, {"receive", receive}, {"yield", yield}, {"pause", do_pause}, {"pin", pin}, {NULL, NULL}};
+    lua_createtable(L, 0, 16);
     for (const luaL_Reg *f = functions; f->name; f++) {
         lua_pushcfunction(L, f->func);
         lua_setfield(L, -2, f->name);

@@ -140,8 +140,10 @@ end
 
 -- compare{ place, work, ours, peer, theirs, reach, n, blocks }: ours(n) and theirs(n) do n operations (ours nil: not
 -- built) and may give how many ns of it count. A round is `blocks` blocks of n a side, in turn.
+-- `pinned`: this process and the server share one processor, so that nobody wakes one that sleeps.
 function redis.compare(c)
     local a, b, per_round = {}, {}, { {}, {} }
+    assert(redis.probe.pin(c.pinned, redis.pid), "cannot choose processors")
     for _ = 1, 3 do
         if c.ours then
             c.ours(c.n)
