@@ -101,8 +101,10 @@ enum ldr_bell_verdict ldr_bell_hear(ldr_bell *b, uint64_t seq)
     if (seq - b->last > 1)
         return gap(b, seq);
     b->last = seq;
-    if (b->last >= b->behind)
-        b->behind = 0;
+    if (b->last >= b->behind) { /* what the last pulse said may be missing still */
+        b->behind = b->behind && b->last < b->seen ? b->seen : 0;
+        b->behind_us = b->seen_us;
+    }
     return LDR_BELL_IN_ORDER;
 }
 
@@ -118,6 +120,8 @@ enum ldr_bell_verdict ldr_bell_pulse(ldr_bell *b, uint64_t seq, int64_t now_us, 
         return LDR_BELL_IN_ORDER;
     if (first || seq < b->last)
         return gap(b, seq);
+    b->seen = seq;
+    b->seen_us = now_us;
     if (b->behind == 0) {
         b->behind = seq;
         b->behind_us = now_us;

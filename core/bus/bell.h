@@ -30,6 +30,8 @@ typedef struct ldr_bell {
     bool knows;       /* there was a pulse since the subscription: what it does not hear may still be under way */
     uint64_t behind;  /* a pulse said that `behind` was rung and it was not heard yet; 0: nothing is missing */
     int64_t behind_us; /* since when */
+    uint64_t seen;     /* likewise what the last pulse said, while something is missing: the next to be missed */
+    int64_t seen_us;
 } ldr_bell;
 
 enum ldr_bell_verdict { LDR_BELL_IN_ORDER, LDR_BELL_OLD /* heard before */, LDR_BELL_GAP /* something was missed */ };

@@ -106,9 +106,9 @@ static void heard(void *ctx, const ldr_reply *reply)
 
 static void failed(ldr_ear *e, const char *what)
 {
-    char why[96];
-    snprintf(why, sizeof why, "%s: %s", what, strerror(errno));
-    ldr_link_break(e->link, LDR_UNAVAILABLE, why);
+    ldr_err err;
+    ldr_fail(&err, LDR_UNAVAILABLE, "%s: %m", what);
+    ldr_link_break(e->link, err.code, err.message);
 }
 
 static bool is_for_later(void)

@@ -5,6 +5,7 @@
  * nothing there; where it starts anew, all of it is its own. */
 #include "upkeep/listener.h"
 
+#include "base/thread.h"
 #include "upkeep/ear.h"
 #include <poll.h>
 #include <sys/eventfd.h>
