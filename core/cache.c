@@ -12,12 +12,22 @@
 
 #define PAGE_BYTES 4096
 
-/* Above 0: open, and in each incarnation another number, for a memo that remembers slots of the one before must see it. */
+/* Above 0: open, and in each incarnation and era of hearing another number, for a memo that remembers slots of the one
+ * before must see it. */
 enum { GATE_BUILDING = -1, GATE_SHUT = 0 };
 
 static int32_t open_for(const ldr_cache *c)
 {
-    return (int32_t)(c->incarnation % INT32_MAX) + 1;
+    uint32_t era = atomic_load_explicit(&c->flow.era, memory_order_acquire);
+    return (int32_t)((c->incarnation + era) % INT32_MAX) + 1;
+}
+
+static void era_moved(void *ctx)
+{
+    ldr_cache *c = ctx;
+    int32_t gate = atomic_load(c->gate);
+    while (gate > GATE_SHUT && !atomic_compare_exchange_weak(c->gate, &gate, open_for(c)))
+        ;
 }
 
 #define MOST_INTERVAL 1e6 /* seconds */
@@ -42,7 +52,7 @@ static int check(const ldr_options *o, ldr_err *err)
         return ldr_fail(err, LDR_INVALID, "on_timeout is out of range");
     if (o->codec < LDR_CODEC_MSGPACK || o->codec > LDR_CODEC_RAW)
         return ldr_fail(err, LDR_INVALID, "codec is out of range");
-    if (o->lock_ttl_us < 0 || o->lock_wait_us < LDR_TTL_ZERO || o->source_timeout_us < 0)
+    if (o->l2_timeout_us < 0 || o->lock_ttl_us < 0 || o->lock_wait_us < LDR_TTL_ZERO || o->source_timeout_us < 0)
         return ldr_fail(err, LDR_INVALID, "a time-out is below 0");
     if (!(o->changes_interval <= MOST_INTERVAL)) /* also not a number */
         return ldr_fail(err, LDR_INVALID, "changes_interval is out of range");
@@ -65,7 +75,9 @@ static void choose(ldr_flow *f, const ldr_options *o)
     f->no_guard = o->no_guard;
     f->source_timeout_us = or_default(o->source_timeout_us, 5 * LDR_SEC);
     f->lock_wait_us = or_default(o->lock_wait_us, 5 * LDR_SEC);
-    f->lease_us = or_default(o->lock_ttl_us, f->source_timeout_us + LDR_SEC);
+    f->shared_lease_us = f->lease_us = or_default(o->lock_ttl_us, f->source_timeout_us + LDR_SEC);
+    f->mark_us = LDR_SEC;
+    f->bracket_us = LEASE_LEAST_US;
     if (f->lease_us < LEASE_LEAST_US)
         f->lease_us = LEASE_LEAST_US;
     f->ttl_us = or_default(o->ttl_us, 300 * (int64_t)LDR_SEC);
@@ -123,6 +135,30 @@ static void empty(ldr_cache *c)
     c->flow.backoff = NULL;
 }
 
+/* Not where it is shut, or in a child that has not begun anew: then it holds nothing. */
+static void changed_beside(void *ctx, ldr_slice key, int64_t version)
+{
+    ldr_cache *c = ctx;
+    if (atomic_load(c->gate) <= GATE_SHUT)
+        return;
+    if (key.n > 0)
+        ldr_drop_changed(&c->flow, key, version);
+    else
+        ldr_drop_all(&c->flow, LDR_CAUSE_CHANGE);
+}
+
+static void join_hub(ldr_cache *c, const ldr_options *o, ldr_hub *hub)
+{
+    ldr_flow *f = &c->flow;
+    if (!hub || !o->name || strlen(o->name) >= sizeof f->member.name)
+        return;
+    f->hub = hub;
+    f->member = (ldr_hub_member){.changed = changed_beside, .ctx = c};
+    memcpy(f->member.name, o->name, strlen(o->name) + 1);
+    ldr_list_init(&f->member.link);
+    ldr_hub_join(hub, &f->member);
+}
+
 static int listen_to_changes(ldr_cache *c, const ldr_options *o, ldr_err *err)
 {
     ldr_flow *f = &c->flow;
@@ -176,6 +212,8 @@ static int build(ldr_cache *c, const ldr_options *o, ldr_err *err)
         code = ldr_plugins_open_source(o, &f->mem, &f->source, err);
     if (code == LDR_OK)
         code = check_source(f, o, err);
+    if (code == LDR_OK)
+        code = ldr_sharing_open(&c->sharing, f, o, err);
     if (code == LDR_OK && f->source && o->bound_hard_us > 0)
         f->bound_hard_us = o->bound_hard_us;
     return code == LDR_OK ? listen_to_changes(c, o, err) : code;
@@ -196,8 +234,11 @@ int ldr_cache_new(const ldr_options *o, const ldr_environment *env, ldr_cache **
         ldr_clock_init_virtual(&c->flow.clock, env->virtual_start_us);
     else
         ldr_clock_init(&c->flow.clock);
+    c->flow.era_moved = era_moved;
+    c->flow.era_ctx = c;
     code = build(c, o, err);
     if (code == LDR_OK) {
+        join_hub(c, o, env ? env->hub : NULL);
         *out = c;
         return LDR_OK;
     }
@@ -211,6 +252,9 @@ static int start_anew(ldr_cache *c, ldr_err *err)
     ldr_flow *f = &c->flow;
     c->incarnation++;
     c->chore_runs = false;
+    if (f->hub)
+        ldr_hub_forked(f->hub);
+    ldr_sharing_empty(&c->sharing, true);
     empty(c);
     uint32_t mask = atomic_load(&f->events.mask);
     ldr_events_init(&f->events, &f->mem, f->meter);
@@ -218,7 +262,10 @@ static int start_anew(ldr_cache *c, ldr_err *err)
     for (size_t i = 0; i < LDR_CACHE_DOORS; i++) /* the parent's other threads did not come along */
         atomic_store(&c->inside[i].n, 0);
     int code = furnish(c, err);
+    if (code == LDR_OK)
+        code = ldr_sharing_furnish(&c->sharing, err);
     if (code != LDR_OK) {
+        ldr_sharing_empty(&c->sharing, false);
         empty(c);
         atomic_store(c->gate, GATE_SHUT);
         return code;
@@ -258,6 +305,8 @@ int ldr_cache_enter(ldr_cache *c, ldr_err *err)
     }
     if (c->changes.interval_us > 0 && !c->chore_runs && !c->flow.clock.is_virtual)
         c->chore_runs = ldr_thread_chore(c->thread, ldr_changes_look, &c->changes);
+    if (c->sharing.is_on && !c->sharing.has_begun)
+        ldr_sharing_begin(&c->sharing);
     return LDR_OK;
 }
 
@@ -265,6 +314,7 @@ void ldr_cache_poll(ldr_cache *c)
 {
     if (c->changes.interval_us > 0 && !c->chore_runs)
         ldr_changes_look(&c->changes);
+    ldr_sharing_poll(&c->sharing);
 }
 
 void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
@@ -278,6 +328,7 @@ void ldr_cache_shut(ldr_cache *c, int64_t wait_us)
     atomic_store(&c->flow.closing, true);
     if (c->flow.flights)
         ldr_flights_wake_all(c->flow.flights);
+    ldr_sharing_stop(&c->sharing, wait_us);
     if (c->thread)
         ldr_thread_stop(c->thread, wait_us, ldr_errand_dropped);
 }
@@ -296,6 +347,13 @@ void ldr_cache_strip(ldr_cache *c)
         source->ops->forked(source);
     if (source)
         source->ops->close(source);
+    if (c->flow.hub && is_foreign(c))
+        ldr_hub_forked(c->flow.hub);
+    if (c->flow.hub)
+        ldr_hub_leave(c->flow.hub, &c->flow.member);
+    c->flow.hub = NULL;
+    ldr_sharing_empty(&c->sharing, is_foreign(c));
+    ldr_sharing_close(&c->sharing);
     empty(c);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/thread.h"
 #include "flow/op.h"
+#include "sharing.h"
 #include "upkeep/changes.h"
 
 #define LDR_CACHE_DOORS 8 /* where threads are counted in and out: several, so that they do not share a line */
@@ -23,7 +24,8 @@ struct ldr_cache {
     ldr_thread *thread;
     ldr_changes changes;
     atomic_bool chore_runs;
-    _Atomic int32_t *gate;  /* 1 + incarnation: open; 0: closed, or a child that must start anew; below 0: it does */
+    ldr_sharing sharing;
+    _Atomic int32_t *gate;  /* 1 + incarnation + era of hearing: open; 0: closed, or a child that must start anew; below 0: it does */
     uint32_t incarnation;   /* moves when a child started anew: whoever remembers slots must forget them */
     _Atomic int state;      /* enum ldr_cache_state */
     _Atomic int32_t pid;    /* of the process whose rooms these are */
@@ -35,6 +37,7 @@ enum ldr_cache_state { LDR_CACHE_OPEN = 0, LDR_CACHE_CLOSED };
 /* What an embedder may hand in; NULL or zero: the system's. */
 typedef struct ldr_environment {
     const ldr_mem *mem;
+    ldr_hub *hub;       /* of the process: caches of one name hear each other. Outlives the caches; NULL: each is alone */
     bool virtual_clock; /* time stands at virtual_start_us until ldr_clock_advance(&cache->flow.clock) */
     int64_t virtual_start_us;
 } ldr_environment;

@@ -111,6 +111,9 @@ static void drive(const stepping *s, ldr_op *op)
         case LDR_WANT_JOB:
             op->flow->source->ops->run(op->flow->source, want.request);
             break;
+        case LDR_WANT_TALK:
+            ldr_links_talk(op->flow->links, want.exchange, want.deadline_us);
+            break;
         case LDR_WANT_CALL:
             call_functions(s, want.request);
             break;

@@ -6,24 +6,51 @@
 typedef struct errand {
     ldr_task task;
     ldr_flow *flow;
-    ldr_op *op;           /* or ... */
-    ldr_request *request; /* ... a request and who waits for it */
+    ldr_op *op;     /* or ... */
+    ldr_want want;  /* ... a job or talk, and who waits for it */
     ldr_waker waker;
 } errand;
 
-void ldr_errand_run(ldr_op *op)
+ldr_waker ldr_errand_waker(ldr_sleeper *s)
+{
+    return (ldr_waker){.wake = ldr_sleeper_wake, .ctx = s};
+}
+
+static void satisfy(ldr_flow *f, const ldr_want *want)
+{
+    if (want->kind == LDR_WANT_JOB)
+        f->source->ops->run(f->source, want->request);
+    else
+        ldr_links_talk(f->links, want->exchange, want->deadline_us);
+}
+
+void ldr_errand_run(ldr_op *op, ldr_sleeper *s)
 {
     for (;;) {
         ldr_want want = ldr_op_step(op);
-        if (want.kind == LDR_WANT_JOB) {
-            op->flow->source->ops->run(op->flow->source, want.request);
+        if (want.kind == LDR_WANT_JOB || want.kind == LDR_WANT_TALK) {
+            satisfy(op->flow, &want);
         } else if (want.kind == LDR_WANT_SPAWN) {
-            ldr_errand_run(want.op);
+            if (s)
+                want.op->owner.waker = ldr_errand_waker(s);
+            ldr_errand_run(want.op, s);
             ldr_op_end(want.op);
+        } else if (want.kind == LDR_WANT_PARK && s) {
+            ldr_sleeper_sleep_until(s, want.deadline_us);
         } else {
             return;
         }
     }
+}
+
+static void run_op(ldr_op *op)
+{
+    ldr_sleeper s;
+    ldr_sleeper_init(&s);
+    op->owner.waker = ldr_errand_waker(&s);
+    ldr_errand_run(op, &s);
+    ldr_op_end(op);
+    ldr_sleeper_fini(&s);
 }
 
 static void run(ldr_task *task)
@@ -31,13 +58,20 @@ static void run(ldr_task *task)
     errand *e = (errand *)task;
     ldr_flow *f = e->flow;
     if (e->op) {
-        ldr_errand_run(e->op);
-        ldr_op_end(e->op);
+        run_op(e->op);
     } else {
-        f->source->ops->run(f->source, e->request);
+        satisfy(f, &e->want);
         e->waker.wake(e->waker.ctx, e->waker.id);
     }
     ldr_mem_free(&f->mem, e);
+}
+
+static void refuse(const ldr_want *want)
+{
+    ldr_err *err = want->kind == LDR_WANT_JOB ? &want->request->err : &want->exchange->err;
+    ldr_fail(err, LDR_CLOSED, "the cache was closed before it was asked");
+    if (want->kind == LDR_WANT_TALK)
+        want->exchange->done = true;
 }
 
 void ldr_errand_dropped(ldr_task *task)
@@ -47,7 +81,7 @@ void ldr_errand_dropped(ldr_task *task)
     if (e->op) {
         ldr_op_end(e->op);
     } else {
-        ldr_fail(&e->request->err, LDR_CLOSED, "the cache was closed before the source was asked");
+        refuse(&e->want);
         e->waker.wake(e->waker.ctx, e->waker.id);
     }
     ldr_mem_free(&f->mem, e);
@@ -74,7 +108,7 @@ bool ldr_errand_send(ldr_thread *t, ldr_op *op)
     return send(t, &(errand){.flow = op->flow, .op = op});
 }
 
-bool ldr_errand_request(ldr_thread *t, ldr_flow *f, ldr_request *r, ldr_waker waker)
+bool ldr_errand_satisfy(ldr_thread *t, ldr_flow *f, const ldr_want *want, ldr_waker waker)
 {
-    return send(t, &(errand){.flow = f, .request = r, .waker = waker});
+    return send(t, &(errand){.flow = f, .want = *want, .waker = waker});
 }

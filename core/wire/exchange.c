@@ -60,3 +60,22 @@ int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n)
     ex->n_commands++;
     return LDR_OK;
 }
+
+int ldr_exchange_feed(ldr_exchange *ex, ldr_slice bytes)
+{
+    ldr_reply_reader *r = ldr_reply_reader_new(ex->out.mem, NULL);
+    ex->done = true;
+    if (!r)
+        return ldr_fail_oom(&ex->err);
+    int code = ldr_reply_reader_feed(r, bytes, &ex->err);
+    while (code == LDR_OK && ex->n_replies < ex->n_commands) {
+        ldr_reply *reply = NULL;
+        code = ldr_reply_reader_next(r, &reply, &ex->err);
+        if (code == LDR_OK && !reply)
+            code = ldr_fail(&ex->err, LDR_UNAVAILABLE, "the answer ended before it was whole");
+        else if (code == LDR_OK)
+            ex->replies[ex->n_replies++] = reply;
+    }
+    ldr_reply_reader_free(r);
+    return code;
+}

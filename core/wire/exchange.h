@@ -26,5 +26,7 @@ void ldr_exchange_rewind(ldr_exchange *ex); /* the same; keeps the commands: it 
 void ldr_exchange_free(ldr_exchange *ex);  /* the same; frees what it holds */
 int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n); /* one more command: LDR_OK, LDR_NOMEM
                                                                                (after which it must be cleared) */
+/* All that came in answer, from a carrier that is no link: ex is done, with its replies or err. LDR_OK or err's code. */
+int ldr_exchange_feed(ldr_exchange *ex, ldr_slice bytes);
 
 #endif

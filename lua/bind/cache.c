@@ -97,14 +97,17 @@ static int cache_gc(lua_State *L)
     return 0;
 }
 
-/* The newest incarnation has another shelf: what the memo remembers are slots of the old one, and until it is cleared here
- * it answers nothing. */
+/* A newer incarnation has another shelf, a newer era of hearing distrusts what the one before kept: until the memo is cleared
+ * here it answers nothing. */
 static int enter(lua_State *L, ldr_lua_cache *ud, int memo, ldr_err *err)
 {
     int code = ldr_cache_enter(ud->shared->cache, err);
-    if (code == LDR_OK && ud->incarnation != ud->shared->cache->incarnation && memo && lua_isuserdata(L, memo)) {
+    if (code != LDR_OK || !memo)
+        return code;
+    int32_t pass = atomic_load_explicit(ud->shared->cache->gate, memory_order_acquire);
+    if (ud->pass != pass && lua_isuserdata(L, memo)) {
         ldr_lua_memo_clear(L, memo);
-        ud->incarnation = ud->shared->cache->incarnation;
+        ud->pass = pass;
     }
     return code;
 }
@@ -325,6 +328,13 @@ static int cache_writes_source(lua_State *L)
     return 1;
 }
 
+/* shares() -> boolean: is there a shared shelf? Then each write, invalidation and touch needs an operation */
+static int cache_shares(lua_State *L)
+{
+    lua_pushboolean(L, ldr_lua_cache_check(L, 1)->shared->cache->flow.l2 != NULL);
+    return 1;
+}
+
 static int cache_drop(lua_State *L)
 {
     ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
@@ -333,6 +343,7 @@ static int cache_drop(lua_State *L)
     if (enter_with_key(L, ud, &key, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
     ldr_drop(&ud->shared->cache->flow, key, LDR_CAUSE_INVALIDATE);
+    ldr_flow_spread(&ud->shared->cache->flow, key, 0);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -344,6 +355,7 @@ static int cache_drop_all(lua_State *L)
     if (enter(L, ud, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
     ldr_drop_all(&ud->shared->cache->flow, LDR_CAUSE_ALL);
+    ldr_flow_spread(&ud->shared->cache->flow, ldr_slice_str(""), 0);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -531,7 +543,7 @@ static const luaL_Reg methods[] = {
     {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
     {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
-    {"mark", ldr_lua_mark},     {"read", cache_read},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
+    {"mark", ldr_lua_mark}, {"forget_op", ldr_lua_forget_op}, {"token", ldr_lua_token}, {"shares", cache_shares},     {"read", cache_read},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
     {NULL, NULL},
 };
 

@@ -30,7 +30,7 @@ typedef struct ldr_lua_cache {
     ldr_lua_shared *shared; /* NULL: not opened */
     ldr_hit_buffers hit;    /* of the newest hit, reused; see ldr_lua_buffers */
     uint32_t ticks;
-    uint32_t incarnation;   /* the cache's when the memo was last known to be right */
+    int32_t pass;           /* the cache's gate when the memo was last known to be right; 0: not yet */
     ldr_err trouble;        /* of the newest quick set that failed */
     void *seat;             /* the state's, where it was found; see direct.c */
 } ldr_lua_cache;
@@ -40,8 +40,9 @@ typedef struct ldr_lua_op {
     ldr_op *op;             /* NULL: ended */
     ldr_want want;          /* the newest */
     uint64_t id;            /* what the loop reports when it is woken */
-    atomic_bool job_runs;   /* Larder's thread has its request */
+    atomic_bool job_runs;   /* Larder's thread, or the loop's channel, has what it wants */
     bool is_posted;         /* others may post its id to the loop */
+    bool is_on_channel;     /* its talk is carried by the loop itself */
     uint32_t incarnation;   /* the cache's when it began */
     ldr_buf bytes;          /* the keys and values that the operation borrows */
     ldr_slice *slices;      /* n_keys keys, then n_keys values */
@@ -73,6 +74,7 @@ bool ldr_lua_field_bool(lua_State *L, int table, const char *name);
 const char *ldr_lua_outcome(const ldr_answer *a);
 void ldr_lua_push_version(lua_State *L, int64_t version); /* a decimal string; nil for 0 */
 
+ldr_hub *ldr_lua_hub(void);                   /* module.c: of the process; NULL: no memory for one */
 int ldr_lua_open_options(lua_State *L);       /* options.c: open(options [, loop]) -> cache | nil, code, message */
 void ldr_lua_cache_register(lua_State *L);    /* cache.c: the metatable; adds functions to the module on top */
 void ldr_lua_op_register(lua_State *L);       /* op.c */
@@ -93,6 +95,8 @@ int ldr_lua_op_give_error(lua_State *L);
 
 int ldr_lua_get_op(lua_State *L);             /* op_begin.c, methods of a cache */
 int ldr_lua_put_op(lua_State *L);
+int ldr_lua_forget_op(lua_State *L);
+int ldr_lua_token(lua_State *L);
 /* direct.c: loads the key at 2, which `look` has just looked for; held: L1 may have something */
 int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held);
 int ldr_lua_quick(lua_State *L);              /* quick.c, methods of a cache */

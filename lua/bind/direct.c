@@ -21,6 +21,7 @@ static int push_result(lua_State *L, const ldr_answer *a)
 typedef struct seat {
     ldr_op *op;             /* NULL: nobody sits here */
     ldr_lua_shared *shared; /* whose it is; held */
+    ldr_sleeper sleeper;    /* where it waits for another process's load */
 } seat;
 
 static const char seat_key;
@@ -36,14 +37,17 @@ static void leave(seat *s)
 
 static int seat_gc(lua_State *L)
 {
-    leave(lua_touserdata(L, 1));
+    seat *s = lua_touserdata(L, 1);
+    leave(s);
+    ldr_sleeper_fini(&s->sleeper);
     return 0;
 }
 
 static seat *push_seat(lua_State *L)
 {
     seat *s = lua_newuserdata(L, sizeof *s);
-    *s = (seat){0};
+    s->op = NULL;
+    ldr_sleeper_init(&s->sleeper);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, seat_gc);
     lua_setfield(L, -2, "__gc");
@@ -86,8 +90,10 @@ int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held)
     a.level = f->level;
     a.not_held = !held;
     a.now_us = look->now_us;
-    ldr_owner owner = {.host = ud->shared, .at_once = true};
     seat *s = take_seat(L, ud);
+    ldr_owner owner = {.host = ud->shared, .at_once = true};
+    if (f->l2)
+        owner.waker = ldr_errand_waker(&s->sleeper);
     s->op = ldr_get_begin(f, &a, &owner);
     if (!s->op) {
         ldr_fail_oom(&err);
@@ -95,7 +101,7 @@ int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held)
     }
     s->shared = ud->shared;
     s->shared->refs++;
-    ldr_errand_run(s->op); /* a caller that cannot wait is never parked: it loads for itself */
+    ldr_errand_run(s->op, f->l2 ? &s->sleeper : NULL); /* of its own process it never waits: it loads for itself */
     int n = push_result(L, ldr_get_answer(s->op, 0));
     leave(s);
     return n;

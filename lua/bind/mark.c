@@ -38,6 +38,7 @@ static void release(marks *m)
             continue;
         ldr_mark_end(f->flights, &m->mark[i], 0, erase, &(erasing){f, m->keys[i]});
         ldr_flow_invalidated(f, m->keys[i], LDR_CAUSE_WRITE);
+        ldr_flow_spread(f, m->keys[i], 0);
     }
     ldr_mem mem = f->mem;
     ldr_mem_free(&mem, m->mark);

@@ -11,6 +11,7 @@
 #include "bind/sqlite.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 LDR_API int luaopen_larder_core(lua_State *L);
 
@@ -20,6 +21,21 @@ static void stay_loaded(void)
     Dl_info here;
     if (dladdr((const void *)(uintptr_t)luaopen_larder_core, &here) && here.dli_fname)
         dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+static ldr_hub *hub;
+
+static void make_hub(void)
+{
+    hub = ldr_hub_new(&ldr_mem_system);
+}
+
+/* Never freed: caches of any state may be in it until the process ends. */
+ldr_hub *ldr_lua_hub(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_hub);
+    return hub;
 }
 
 /* The clock of ldr_clock_now with all its digits, so that what takes less than a microsecond can be measured. */

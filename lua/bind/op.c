@@ -36,6 +36,10 @@ bool ldr_lua_op_is_parents(const ldr_lua_op *lop)
 static void end(ldr_lua_op *lop)
 {
     ldr_loop *loop = lop->shared->loop;
+    if (lop->want.kind == LDR_WANT_TALK && lop->is_on_channel && atomic_load(&lop->job_runs)) {
+        ldr_links_withdraw(lop->shared->cache->flow.links, loop, lop->want.exchange);
+        atomic_store(&lop->job_runs, false);
+    }
     while (atomic_load_explicit(&lop->job_runs, memory_order_acquire)) /* dropped meanwhile; its statement has a deadline */
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     if (lop->want.kind == LDR_WANT_SPAWN) /* Lua had no memory to take it */
@@ -76,11 +80,16 @@ static void push_spawned(lua_State *L, ldr_lua_op *lop)
     ldr_lua_op *spawned = ldr_lua_op_new(L, lop->shared);
     spawned->incarnation = lop->incarnation;
     spawned->op = lop->want.op;
+    spawned->op->owner.waker.id = spawned->id; /* it is woken for itself */
+    spawned->is_posted = lop->is_posted;
     lop->want.op = NULL;
 }
 
-static bool needs_lua(const ldr_want *want)
+/* Work that talks to the shared shelf waits for others at times: the scheduler lets other tasks run meanwhile. */
+static bool needs_lua(const ldr_want *want, bool away)
 {
+    if (away && want->op->flow->l2 && !want->background)
+        return true;
     if (want->background)
         return !want->op->flow->source->ops->run || want->op->flow->asks_ttl;
     return ldr_load_uses_call(want->op);
@@ -88,6 +97,16 @@ static bool needs_lua(const ldr_want *want)
 
 /* How a host does what would block: while others run on Larder's thread, in the caller's place, or not at all. */
 enum jobs { JOBS_AWAY, JOBS_IN_LINE, JOBS_NEVER };
+
+static void run_here(ldr_op *op)
+{
+    ldr_sleeper s;
+    ldr_sleeper_init(&s);
+    op->owner.waker = ldr_errand_waker(&s);
+    ldr_errand_run(op, &s);
+    ldr_op_end(op);
+    ldr_sleeper_fini(&s);
+}
 
 /* What C can do of a want by itself; false: it is for Lua. */
 static bool satisfy(ldr_lua_op *lop, enum jobs jobs)
@@ -101,14 +120,17 @@ static bool satisfy(ldr_lua_op *lop, enum jobs jobs)
         f->source->ops->run(f->source, lop->want.request);
         return true;
     }
-    if (lop->want.kind != LDR_WANT_SPAWN || needs_lua(&lop->want))
+    if (lop->want.kind == LDR_WANT_TALK && in_line) {
+        ldr_links_talk(f->links, lop->want.exchange, lop->want.deadline_us);
+        return true;
+    }
+    if (lop->want.kind != LDR_WANT_SPAWN || needs_lua(&lop->want, jobs == JOBS_AWAY))
         return false;
     if (jobs == JOBS_NEVER && !lop->want.background)
         return false;
     bool away = !in_line || lop->want.background;
     if (!away || !ldr_errand_send(c->thread, lop->want.op)) {
-        ldr_errand_run(lop->want.op);
-        ldr_op_end(lop->want.op);
+        run_here(lop->want.op);
     }
     return true;
 }
@@ -122,7 +144,7 @@ static double seconds(int64_t us)
  * clock). never: the caller can neither wait nor be blocked; what somebody waits for is given to Lua, to be refused */
 static int op_run(lua_State *L)
 {
-    static const char *const words[] = {"done", "job", "call", "spawn", "park"};
+    static const char *const words[] = {"done", "job", "call", "spawn", "park", "job"}; /* a talk is a job too */
     ldr_lua_op *lop = ldr_lua_op_check(L);
     enum jobs jobs = lua_toboolean(L, 2) ? JOBS_IN_LINE : lua_toboolean(L, 3) ? JOBS_NEVER : JOBS_AWAY;
     lop->want = (ldr_want){.kind = LDR_WANT_DONE};
@@ -152,17 +174,44 @@ static void job_ended(void *ctx, uint64_t id)
     ldr_loop_post(loop, id);
 }
 
-/* submit() -> true when the job was given to Larder's thread, which posts this op's id; else run it in line */
+static void talk_ended(void *ctx, ldr_exchange *ex)
+{
+    ldr_lua_op *lop = ctx;
+    (void)ex;
+    job_ended(lop, lop->id);
+}
+
+/* What many coroutines ask goes out in one go where this state's own loop carries it. */
+static bool submit(ldr_lua_op *lop)
+{
+    ldr_cache *c = lop->shared->cache;
+    ldr_flow *f = &c->flow;
+    ldr_waker waker = {.wake = job_ended, .ctx = lop, .id = lop->id};
+    if (lop->want.kind != LDR_WANT_TALK || ldr_loop_is_foreign(lop->shared->loop))
+        return ldr_errand_satisfy(c->thread, f, &lop->want, waker);
+    lop->want.exchange->ended = talk_ended;
+    lop->want.exchange->ctx = lop;
+    lop->is_on_channel = true;
+    return ldr_links_submit(f->links, lop->shared->loop, lop->want.exchange, lop->want.deadline_us);
+}
+
+static bool is_job(const ldr_lua_op *lop)
+{
+    return lop->want.kind == LDR_WANT_JOB || lop->want.kind == LDR_WANT_TALK;
+}
+
+/* submit() -> true when the job was given to Larder's thread or the loop's channel, which posts this op's id; else run it
+ * in line */
 static int op_submit(lua_State *L)
 {
     ldr_lua_op *lop = ldr_lua_op_check(L);
     ldr_cache *c = lop->shared->cache;
-    ldr_waker waker = {.wake = job_ended, .ctx = lop, .id = lop->id};
     bool sent = false;
-    if (lop->want.kind == LDR_WANT_JOB && lop->shared->loop && !c->flow.clock.is_virtual) {
+    if (is_job(lop) && lop->shared->loop && !c->flow.clock.is_virtual) {
         lop->is_posted = true;
+        lop->is_on_channel = false;
         atomic_store(&lop->job_runs, true);
-        sent = ldr_errand_request(c->thread, &c->flow, lop->want.request, waker);
+        sent = submit(lop);
         if (!sent)
             atomic_store(&lop->job_runs, false);
     }
@@ -185,6 +234,8 @@ static int op_job(lua_State *L)
     ldr_flow *f = &lop->shared->cache->flow;
     if (lop->want.kind == LDR_WANT_JOB)
         f->source->ops->run(f->source, lop->want.request);
+    else if (lop->want.kind == LDR_WANT_TALK && !lop->want.exchange->done)
+        ldr_links_talk(f->links, lop->want.exchange, lop->want.deadline_us);
     return 0;
 }
 
@@ -270,13 +321,67 @@ static int op_expired(lua_State *L)
     return ldr_lua_fail(L, &err);
 }
 
+/* forgotten(i) -> true | nil, code, message */
+static int op_forgotten(lua_State *L)
+{
+    ldr_lua_op *lop = ldr_lua_op_check(L);
+    ldr_err forked;
+    const ldr_err *err = ldr_forget_result(lop->op, lop->n_keys > 0 ? index_of(L, lop) : 0);
+    if (ldr_lua_op_is_parents(lop)) {
+        ldr_fail(&forked, LDR_LOST, "the process was forked while this was asked; it goes on in the parent");
+        err = &forked;
+    }
+    if (err->code != LDR_OK)
+        return ldr_lua_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* was_held() -> boolean: what was touched */
+static int op_was_held(lua_State *L)
+{
+    lua_pushboolean(L, ldr_forget_held(ldr_lua_op_check(L)->op));
+    return 1;
+}
+
+static ldr_exchange *talk_of(lua_State *L)
+{
+    ldr_lua_op *lop = ldr_lua_op_check(L);
+    return lop->want.kind == LDR_WANT_TALK ? lop->want.exchange : NULL;
+}
+
+/* bytes() -> what its talk sends, now; nil: it wants a job. feed(bytes): the whole answer; feed(): none came. For a carrier
+ * in Lua: the fake server of a test bed */
+static int op_bytes(lua_State *L)
+{
+    ldr_exchange *ex = talk_of(L);
+    if (!ex)
+        return 0;
+    ex->sent = true;
+    ex->sent_us = ldr_clock_now(&ldr_lua_op_check(L)->shared->cache->flow.clock);
+    lua_pushlstring(L, ex->out.p, ex->out.n);
+    return 1;
+}
+
+static int op_feed(lua_State *L)
+{
+    ldr_exchange *ex = talk_of(L);
+    ldr_slice bytes;
+    if (!ex)
+        return luaL_error(L, "a larder operation that talks to nobody");
+    bytes.p = luaL_optlstring(L, 2, "", &bytes.n);
+    ldr_exchange_feed(ex, bytes);
+    return 0;
+}
+
 void ldr_lua_op_register(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"run", op_run},   {"submit", op_submit}, {"job_runs", op_job_runs}, {"job", op_job},   {"id", op_id},
         {"call", ldr_lua_op_call}, {"item", ldr_lua_op_item},     {"give", ldr_lua_op_give}, {"give_nothing", ldr_lua_op_give_nothing},
         {"give_ttl", ldr_lua_op_give_ttl}, {"give_error", ldr_lua_op_give_error}, {"answer", op_answer},
-        {"written", op_written},   {"expired", op_expired},       {"finish", op_finish}, {NULL, NULL},
+        {"written", op_written},   {"expired", op_expired}, {"forgotten", op_forgotten}, {"was_held", op_was_held},
+        {"bytes", op_bytes}, {"feed", op_feed},       {"finish", op_finish}, {NULL, NULL},
     };
     ldr_lua_class(L, LDR_LUA_OP, methods, op_finish);
 }

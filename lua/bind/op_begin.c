@@ -2,6 +2,9 @@
  * Lua's, for keys and values are copied into its userdata's own bytes. */
 #include "bind/core.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 static void post(void *ctx, uint64_t id)
 {
     ldr_loop_post(ctx, id);
@@ -14,11 +17,11 @@ static ldr_owner owner_of(lua_State *L, ldr_lua_op *lop, bool can_wait, int pare
     lop->incarnation = lop->shared->cache->incarnation;
     if (lop->shared->loop)
         ldr_loop_claim(lop->shared->loop, lop->shared->cache->pid);
-    if (lop->shared->loop && can_wait) {
+    if (lop->shared->loop && (can_wait || lop->shared->cache->flow.l2)) {
         owner.waker = (ldr_waker){.wake = post, .ctx = lop->shared->loop, .id = lop->id};
         lop->is_posted = true;
     }
-    if (lua_isuserdata(L, parent)) {
+    if (parent != 0 && lua_isuserdata(L, parent)) {
         ldr_lua_op *p = luaL_checkudata(L, parent, LDR_LUA_OP);
         owner.parent = p->op && p->shared == lop->shared && !ldr_lua_op_is_parents(p) ? p->op : NULL;
     }
@@ -169,4 +172,61 @@ int ldr_lua_put_op(lua_State *L)
         return 1;
     ldr_lua_op_finish(lop);
     return ldr_lua_fail(L, &err);
+}
+
+static void read_forgetting(lua_State *L, int opts, ldr_forgetting *w)
+{
+    w->timeout_us = w->ttl_us = LDR_UNSET;
+    if (!lua_istable(L, opts))
+        return;
+    w->timeout_us = ldr_lua_field_us(L, opts, "timeout");
+    w->ttl_us = ldr_lua_field_us(L, opts, "ttl");
+    lua_getfield(L, opts, "token");
+    w->token = lua_isstring(L, -1) ? strtoull(lua_tostring(L, -1), NULL, 16) : 0;
+    lua_pop(L, 1);
+}
+
+/* cache:forget_op("keys" | "all" | "touch" | "open" | "close", keys | nil, opts) -> op | nil, code, message. opts: timeout; ttl
+ * (touch); token (open, close: what cache:token() gave) */
+int ldr_lua_forget_op(lua_State *L)
+{
+    static const char *const kinds[] = {"keys", "all", "touch", "open", "close", NULL};
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_flow *f = &ud->shared->cache->flow;
+    ldr_forgetting w = {.kind = luaL_checkoption(L, 2, NULL, kinds)};
+    lua_settop(L, 4);
+    ldr_lua_op *lop = ldr_lua_op_new(L, ud->shared);
+    ldr_err err = {0};
+    w.n_keys = w.kind == LDR_FORGET_ALL ? 0 : count_keys(L, 3);
+    read_forgetting(L, 4, &w);
+    int code = ldr_cache_enter(ud->shared->cache, &err);
+    if (code == LDR_OK && !f->l2)
+        code = ldr_fail(&err, LDR_UNSUPPORTED, "there is no l2");
+    if (code == LDR_OK && !reserve(lop, w.n_keys, w.n_keys))
+        code = ldr_fail_oom(&err);
+    if (code == LDR_OK && w.n_keys > 0)
+        code = keep_keys(L, lop, 3, &err);
+    if (code == LDR_OK) {
+        settle(lop, w.n_keys);
+        w.keys = lop->slices;
+        ldr_owner owner = owner_of(L, lop, false, 0);
+        lop->op = ldr_forget_begin(f, &w, &owner);
+        code = lop->op ? LDR_OK : ldr_fail_oom(&err);
+    }
+    if (code == LDR_OK)
+        return 1;
+    ldr_lua_op_finish(lop);
+    return ldr_lua_fail(L, &err);
+}
+
+/* cache:token() -> 16 hex digits */
+int ldr_lua_token(lua_State *L)
+{
+    ldr_flow *f = &ldr_lua_cache_check(L, 1)->shared->cache->flow;
+    char text[17];
+    if (!f->l2)
+        luaL_error(L, "there is no l2");
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)ldr_l2_token(f->l2));
+    lua_pushstring(L, text);
+    return 1;
 }

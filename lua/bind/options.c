@@ -76,6 +76,16 @@ static void read_rules(lua_State *L, ldr_options *o)
     o->seed = (uint64_t)number(L, 1, "seed");
 }
 
+static void read_shared(lua_State *L, ldr_options *o)
+{
+    lua_getfield(L, 1, "bus");
+    o->no_bus = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    o->l2_url = text(L, 1, "l2_url");
+    o->l2_password = text(L, 1, "l2_password");
+    o->l2_timeout_us = or_zero(ldr_lua_field_us(L, 1, "l2_timeout"));
+}
+
 static void read_changes(lua_State *L, ldr_options *o)
 {
     lua_getfield(L, 1, "changes");
@@ -197,11 +207,12 @@ int ldr_lua_open_options(lua_State *L)
     lua_settop(L, 2);
     ldr_lua_cache *ud = ldr_lua_cache_new(L);
     ldr_options o = {.size = sizeof o};
-    ldr_environment env = {.virtual_clock = ldr_lua_field_us(L, 1, "virtual_start") != LDR_UNSET};
+    ldr_environment env = {.hub = ldr_lua_hub(), .virtual_clock = ldr_lua_field_us(L, 1, "virtual_start") != LDR_UNSET};
     env.virtual_start_us = ldr_lua_field_us(L, 1, "virtual_start");
     read_shelf(L, &o);
     read_rules(L, &o);
     read_changes(L, &o);
+    read_shared(L, &o);
     ud->shared->loop = lua_isuserdata(L, 2) ? ldr_lua_loop(L, 2) : NULL;
     borrowed b = {0};
     ldr_err err = {0};
