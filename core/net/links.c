@@ -91,6 +91,11 @@ const char *ldr_links_name(const ldr_links *l)
     return l->address->name;
 }
 
+const ldr_address *ldr_links_address(const ldr_links *l)
+{
+    return l->address;
+}
+
 /* ---- the pool ------------------------------------------------------------------------------------------------- */
 
 static ldr_line *pop_idle(ldr_links *l)
