@@ -142,24 +142,25 @@ static void remember_stale(ldr_share *s, ldr_share_key *k)
     ldr_buf_free(&made);
 }
 
-/* Are the columns those that the source has now? Where it has not said yet, it is asked once. */
-static bool has_shape(const ldr_share *s, const ldr_share_key *k)
+/* Are the columns those that the source has now? Where it has not said yet, it is asked once, and what was found is for
+ * when it does not answer. */
+static bool has_shape(const ldr_share *s, ldr_share_key *k)
 {
     const ldr_flow *f = s->flow;
     if (s->how.has_loader || !f->source || !f->source->ops->fingerprint || k->item.found.kind == LDR_NONE)
         return true;
-    return k->item.found.fingerprint == f->source->ops->fingerprint(f->source, k->item.key);
+    int64_t now = f->source->ops->fingerprint(f->source, k->item.key);
+    if (k->item.found.fingerprint == now)
+        return true;
+    k->item.force = true;
+    k->item.is_found = now == 0;
+    return false;
 }
 
 static bool may_serve(ldr_share *s, ldr_share_key *k)
 {
-    if (!k->item.is_found || s->how.refresh)
+    if (!k->item.is_found || s->how.refresh || !has_shape(s, k))
         return false;
-    if (!has_shape(s, k)) {
-        k->item.force = true;
-        k->item.is_found = false;
-        return false;
-    }
     return ldr_level_judge(s->how.level, &k->item.found, ldr_clock_now(&s->flow->clock)) != LDR_ASK;
 }
 

@@ -125,8 +125,20 @@ static int64_t epoch(const ldr_source *base)
     return atomic_load(&((const ldr_sqlite *)(const void *)base)->epoch);
 }
 
+static int64_t fingerprint(const ldr_source *base, ldr_slice key)
+{
+    const ldr_sqlite *s = (const ldr_sqlite *)(const void *)base;
+    ldr_model_key k;
+    if (ldr_models_parse(&s->models, key, &k, NULL))
+        return 0;
+    int64_t is = atomic_load(&s->fingerprints[k.model - s->models.all]);
+    ldr_model_key_fini(&k);
+    return is;
+}
+
 static const ldr_source_ops ops = {
-    .name = "sqlite", .run = run, .can = can, .versioned = versioned, .epoch = epoch, .forked = forked, .close = close};
+    .name = "sqlite", .run = run, .can = can, .versioned = versioned, .epoch = epoch, .fingerprint = fingerprint,
+    .forked = forked, .close = close};
 
 /* ---- opening ---------------------------------------------------------------------------------------------- */
 
