@@ -55,8 +55,10 @@ static bool place(ldr_exchange *ex)
 
 int ldr_exchange_add(ldr_exchange *ex, const ldr_slice *argv, size_t n)
 {
-    if (!place(ex) || ldr_command(&ex->out, argv, n) != LDR_OK)
+    if (!place(ex) || ldr_command(&ex->out, argv, n) != LDR_OK) {
+        ex->out.oom = true; /* half a question is not to be sent */
         return LDR_NOMEM;
+    }
     ex->n_commands++;
     return LDR_OK;
 }
