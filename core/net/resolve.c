@@ -17,8 +17,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define STACK_BYTES (256 * 1024) /* name services load modules of their own */
-
 struct ldr_lookup {
     atomic_int n_holders;
     atomic_bool has_ended; /* `places` is final */
@@ -64,7 +62,7 @@ static void *look_up(void *arg)
 {
     ldr_lookup *l = arg;
     const uint64_t one = 1;
-    collect(&l->places, l->host, l->port, AI_ADDRCONFIG);
+    collect(&l->places, l->host, l->port, 0);
     atomic_store(&l->has_ended, true);
     while (write(l->fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
@@ -89,7 +87,6 @@ static int start(ldr_lookup *l)
     keep_code();
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     atomic_fetch_add(&l->n_holders, 1);
