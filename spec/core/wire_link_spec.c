@@ -187,14 +187,14 @@ static void large_exchanges_go_out_as_they_are(void **state)
     }
     assert_out(l, GET);
     ldr_link_sent(l, 5, 1);
-    assert_out(l, GET + 5);
+    assert_out(l, &GET[5]);
     ldr_link_sent(l, strlen(GET) - 5, 2);
     assert_ptr_equal(ldr_link_out(l).p, ex[1].out.p);
     ldr_link_sent(l, ex[1].out.n - 1, 3);
     assert_int_equal(ldr_link_out(l).n, 1 + strlen(GET));
     ldr_link_sent(l, 2, 4);
     assert_true(ex[0].sent_us == 1 && ex[1].sent_us == 3 && ex[2].sent_us == 4);
-    assert_out(l, GET + 1);
+    assert_out(l, &GET[1]);
     ldr_link_free(l);
     assert_int_equal(t.n, 3);
     for (int i = 0; i < 3; i++) {

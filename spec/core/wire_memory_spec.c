@@ -18,7 +18,7 @@
 #define IS_SANITIZED 0
 #endif
 
-static long n_calls, fail_at, n_alive;
+static volatile long n_calls, fail_at, n_alive; /* malloc is not expected to change them */
 
 #if !IS_SANITIZED
 void *__libc_malloc(size_t n);
@@ -31,7 +31,7 @@ void __libc_free(void *p);
 
 static int fails(void)
 {
-    if (fail_at == 0 || ++n_calls != fail_at)
+    if (fail_at == 0 || (n_calls = n_calls + 1) != fail_at)
         return 0;
     errno = ENOMEM;
     return 1;
