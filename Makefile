@@ -52,7 +52,9 @@ HELP_C   := $(filter-out $(ALL_SPEC_C),$(sort $(wildcard spec/core/*.c)))
 BENCH_C  := $(sort $(wildcard spec/bench/*.c))
 LUA_SRC  := $(sort $(wildcard lua/larder/*.lua lua/larder/*/*.lua))
 
-CORE_O   := $(CORE_C:%.c=$(OUT)/obj/%.o)
+SCRIPTS  := $(filter-out core/l2/redis/cell.lua,$(sort $(wildcard core/l2/redis/*.lua)))
+SCRIPT_L := $(SCRIPTS:core/l2/redis/%=$(OUT)/gen/redis/%)
+CORE_O   := $(CORE_C:%.c=$(OUT)/obj/%.o) $(OUT)/obj/gen/l2_scripts.o
 BIND54_O := $(BIND_C:%.c=$(OUT)/obj/lua5.4/%.o)
 BINDJT_O := $(BIND_C:%.c=$(OUT)/obj/luajit/%.o)
 HELP_O   := $(HELP_C:%.c=$(OUT)/obj/%.o)
@@ -161,6 +163,18 @@ $(OUT)/flags: FORCE
 	 [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
 $(OUT)/sources: FORCE
 	@mkdir -p $(@D); new='$(CORE_C) $(HELP_C) $(BIND_C)'; [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
+
+# What Redis runs, one script a verb: the common part before it, no comments. l2_scripts.c has them as strings, and their SHA1.
+$(OUT)/gen/redis/%.lua: core/l2/redis/cell.lua core/l2/redis/%.lua
+	@mkdir -p $(@D); cat $^ | sed 's/^ *//; /^--/d; /^$$/d; s/ -- .*$$//' > $@
+$(OUT)/gen/l2_scripts.c: $(SCRIPT_L) Makefile
+	@{ echo '#include "l2/scripts.h"'; for f in $(SCRIPT_L); do \
+	   printf 'static const char %s[] =\n' "$$(basename $$f .lua)"; sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $$f; \
+	   printf ';\nconst ldr_script ldr_script_%s = {"%s", {%s, sizeof %s - 1}};\n' \
+	     "$$(basename $$f .lua)" "$$(sha1sum < $$f | cut -c1-40)" "$$(basename $$f .lua)" "$$(basename $$f .lua)"; done; } > $@
+$(OUT)/obj/gen/%.o: $(OUT)/gen/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC ,$<)$(call cc,$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@)
 
 $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D)

@@ -29,7 +29,7 @@ enum ldr_l2_verb {
     LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions. Ends
                           the own mark where a token is given; another's stands */
     LDR_L2_TOUCH,      /* another soft expiry; hard moves along */
-    LDR_L2_DROP_ALL,   /* a new generation: no items */
+    LDR_L2_DROP_ALL,   /* a new generation: one item whose key is not looked at, or none (then ex->err says why it failed) */
     LDR_L2_N_VERBS
 };
 
@@ -57,8 +57,10 @@ typedef struct ldr_l2_item {
     int64_t for_us;          /* LEASE RENEW: how long; MARK: the deadline plus 1 s; TOUCH: ttl (0: only expires) */
     bool force;              /* LEASE: whatever is held and whoever loads (refresh; guard none) */
     bool is_touched;         /* TOUCH out: something was held */
+    bool is_damaged;         /* LOOKUP out, LEASE in and out: what lies there cannot be read here, and does not count as held */
     int state;               /* enum ldr_l2_state */
-    const char *why;         /* static */
+    const char *why;         /* static; REFUSED: "lease" "version" "size"; else NULL, or what was found there: "corrupt" (of
+                                another type, too), "format" (a later one) */
     int64_t wait_us;
     ldr_record found;        /* borrows from the exchange; what has expired softly is here too, for when the source fails */
     bool is_found;           /* `found` holds something (also with LEASED, TAKEN, MARKED) */
@@ -94,5 +96,7 @@ int ldr_l2_ask_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us);
 bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, uint64_t *sequence, ldr_err *err);
 
 ldr_slice ldr_l2_channel(const ldr_l2 *l); /* the bell's channel */
+uint64_t ldr_l2_origin(const ldr_l2 *l);   /* as the bell's messages of this shelf have it */
+void ldr_l2_forked(ldr_l2 *l, uint64_t seed); /* in a child, before any use: its tokens must not be the parent's */
 
 #endif

@@ -1,0 +1,172 @@
+-- cell.lua - what every script begins with: the cell at KEYS[1] read into a table and written back (its drawing is in
+-- cell.h), and the bell, KEYS[2]. ARGV[1] is always the asker's origin; the rest is said in each script.
+--
+-- Rules that hold in all scripts:
+--   Numbers. Versions and floors are strings of 19 digits and compared as strings: a number here is a double. Times are
+--     numbers, microseconds of the server's own clock, below 9 * 10^15; what would be above is "never".
+--   What is over is not there. read() gives a lease or mark whose end has come (or is more than an hour ahead: the clock
+--     was set back) as nobody's, so that a token that is not ZERO stands.
+--   What cannot be read is not there. A key of another type and a damaged head are deleted and counted: for a cell that is
+--     missing every rule holds already, as Redis may evict it at any time.
+--   A value whose version is below the floor is never kept. So the floor of a drawn version is that version.
+--   The bell rings before the cell is written: an error in between (no memory, no right) leaves the cell as it was, and
+--     those who heard of a change that was not made only look again.
+--   A cell lives at least a second longer than its lease and mark; a head that says nothing is deleted.
+--
+-- A reply is { state, server's time, version, extra, damaged [, cell] }; the states are those of enum ldr_l2_state.
+local HELD, LEASED, TAKEN, MARKED, DONE, REFUSED, CONFLICT = 1, 2, 3, 4, 5, 6, 7
+local ZERO, NONE, NEVER = '0000000000000000', '0000000000000000000', '9999999999999999'
+local HEAD, AHEAD = 200, 3600000000
+local key, bell, origin = KEYS[1], KEYS[2], ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local damaged = 0
+
+local function at(us)
+  return us < 9e15 and string.format('%016.0f', us) or NEVER
+end
+
+local function higher(a, b)
+  return a > b and a or b
+end
+
+local function stands(token, till)
+  return token ~= ZERO and till > now and till < now + AHEAD
+end
+
+local function reply(state, c, extra, with)
+  return { state, now, c and higher(c.version, c.floor) or NONE, extra or 0, damaged, with and c.value and c.bytes or nil }
+end
+
+local function blank()
+  return { version = NONE, floor = NONE, lease = ZERO, l_end = 0, mark = ZERO, m_end = 0, asked = ZERO, soft = ZERO, gen = ZERO }
+end
+
+local function parse(s)
+  local times = s:sub(105, 152)
+  if s:byte(1) ~= 49 or #s < HEAD or s:sub(153, 200) ~= times or s:sub(1, HEAD):find('[^0-9a-f]') then
+    return nil
+  end
+  if (s:sub(2, 39) .. s:sub(56, 71) .. s:sub(88, 136)):find('%D') then return nil end
+  local c = { version = s:sub(2, 20), floor = s:sub(21, 39), lease = s:sub(40, 55), l_end = tonumber(s:sub(56, 71)),
+    mark = s:sub(72, 87), m_end = tonumber(s:sub(88, 103)), waited = s:byte(104) == 49, asked = s:sub(105, 120),
+    soft = s:sub(121, 136), gen = s:sub(137, 152), value = #s > HEAD, bytes = s }
+  if not stands(c.lease, c.l_end) then c.lease, c.l_end, c.waited = ZERO, 0, false end
+  if not stands(c.mark, c.m_end) then c.mark, c.m_end = ZERO, 0 end
+  return c
+end
+
+-- The cell, nil where there is none. whole: with all bytes of its value.
+local function read(whole)
+  local s = whole and redis.pcall('GET', key) or not whole and redis.pcall('GETRANGE', key, 0, HEAD)
+  if not s or s == '' then return nil end
+  local c
+  if type(s) == 'string' then
+    c = parse(s)
+  elseif s.err:sub(1, 9) ~= 'WRONGTYPE' then
+    redis.call('GET', key) -- raises what the server said
+  end
+  if not c then
+    damaged = 1
+    redis.call('DEL', key)
+  end
+  return c
+end
+
+-- The value goes; what its version said stays as the floor.
+local function forget(c)
+  if not c.value then return end
+  c.floor = higher(c.version, c.floor)
+  c.version, c.asked, c.soft, c.gen = NONE, ZERO, ZERO, ZERO
+  c.value, c.gone = false, true
+end
+
+-- The cell as the namespace's generation has it. Asked for with '?' and a random one where the asker does not know it yet.
+local function of_generation(c, gen)
+  if gen:byte(1) == 63 then
+    local known = redis.call('HGET', bell, 'g')
+    if not known then
+      known = gen:sub(2)
+      redis.call('HSET', bell, 'g', known)
+    end
+    gen = known
+  end
+  if c and c.value and (c.gen ~= gen or tonumber(c.asked) > now) then forget(c) end
+  return c, gen
+end
+
+local function head(c)
+  local times = c.asked .. c.soft .. c.gen
+  return '1' .. c.version .. c.floor .. c.lease .. at(c.l_end) .. c.mark .. at(c.m_end) .. (c.waited and '1' or '0') .. times .. times
+end
+
+-- How many ms the cell must live for its lease and mark.
+local function needs(c)
+  local till = math.max(c.l_end, c.m_end)
+  return till > now and math.ceil((till - now) / 1000) + 1000 or 0
+end
+
+local function says_nothing(c)
+  return not c.value and c.floor == NONE and c.lease == ZERO and c.mark == ZERO
+end
+
+-- Writes all of the cell, with that value ('' none); ms nil: for ever.
+local function save(c, value, ms)
+  if value == '' and says_nothing(c) then
+    redis.call('DEL', key)
+  elseif ms then
+    redis.call('SET', key, head(c) .. value, 'PX', string.format('%.0f', math.max(ms, needs(c), 1)))
+  else
+    redis.call('SET', key, head(c) .. value)
+  end
+end
+
+-- Writes what changed of a cell that was read; its value stays, or was forgotten. It lives on for as long as it would have.
+local function keep(c, tombstone)
+  if c.gone then
+    save(c, '', tonumber(tombstone) / 1000)
+  elseif says_nothing(c) then
+    redis.call('DEL', key)
+  else
+    redis.call('SETRANGE', key, 0, head(c):sub(1, 104))
+    local left, least = redis.call('PTTL', key), needs(c)
+    if left >= 0 and left < least then redis.call('PEXPIRE', key, string.format('%.0f', least)) end
+  end
+end
+
+-- The user's key is what follows "ldr1:NAME:", four bytes less than "ldr1.bell:NAME".
+local function say(words)
+  redis.call('PUBLISH', bell, words .. ' ' .. origin .. ' ' .. key:sub(#bell - 3))
+end
+
+local function ring(kind, version)
+  say(string.format('%.0f %s %s', redis.call('HINCRBY', bell, 's', 1), kind, (version:gsub('^0+(%d)', '%1'))))
+end
+
+-- The lease is over: who waits for it is told.
+local function unlease(c)
+  if c.waited then say('0 w 0') end
+  c.lease, c.l_end, c.waited = ZERO, 0, false
+end
+
+-- When the value expires: its age and when the asker thinks the source was asked on this clock ('' unknown: the earlier
+-- one counts, for the question may have been long on its way), ttl and stale_ttl. Gives the ms that it is to live.
+local function expiry(c, age, asked, ttl, stale)
+  local since = math.max(0, math.min(now - age, tonumber(asked) or now))
+  local hard = since + ttl + stale
+  c.asked, c.soft = at(since), at(since + ttl)
+  return hard < 9e15 and math.max(1, math.ceil((hard - now) / 1000)) or nil
+end
+
+-- The version after that one; nil: there is none.
+local function after(version)
+  local digits, nines = version:match('^(%d-)(9*)$')
+  if version >= '9223372036854775807' then return nil end
+  return digits:sub(1, -2) .. string.char(digits:byte(-1) + 1) .. ('0'):rep(#nines)
+end
+
+-- A version above all that is known of the key, and above those drawn before where that was forgotten.
+local function draw(c)
+  local next = after(higher(c.version, c.floor))
+  return next and higher(next, '000' .. at(now))
+end

@@ -1,0 +1,23 @@
+-- drop.lua - forget: the value goes, a tombstone stays.  origin gen condition version tombstone token
+--
+-- condition: as in put.lua. The tombstone's floor is the highest version known, the given one too. The lease breaks; the own
+-- mark ends, another's stands: its writer may still set what it wrote. It begins with DEL, which passes at maxmemory, and so
+-- does then what follows. Others are told the version that was given: 0 makes them drop whatever they hold.
+local condition, version = ARGV[3], ARGV[4]
+local c = read()
+if condition ~= '*' then
+  c = of_generation(c, ARGV[2])
+  local held = c and c.value
+  if condition == '-' and held or #condition > 1 and not (held and c.version == condition) then
+    return reply(CONFLICT, { version = held and c.version or NONE, floor = NONE })
+  end
+end
+redis.call('DEL', key)
+ring('d', version)
+c = c or blank()
+unlease(c)
+forget(c)
+c.floor = higher(c.floor, version)
+if c.mark == ARGV[6] then c.mark, c.m_end = ZERO, 0 end
+if not says_nothing(c) then save(c, '', tonumber(ARGV[5]) / 1000) end
+return reply(DONE, c)
