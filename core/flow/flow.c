@@ -78,6 +78,13 @@ void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason)
     ldr_flow_refused_by(f, key, "l1", reason);
 }
 
+bool ldr_flow_has_shape(const ldr_flow *f, const ldr_record *r, bool has_loader)
+{
+    if (has_loader || !f->source || !f->source->ops->fingerprint || r->kind == LDR_NONE)
+        return true;
+    return r->fingerprint == f->source->ops->fingerprint(f->source, r->key);
+}
+
 void ldr_flow_spread(ldr_flow *f, ldr_slice key, int64_t version)
 {
     if (f->hub)

@@ -74,6 +74,8 @@ bool ldr_flow_expiry(ldr_flow *f, const ldr_ttls *said, const ldr_item *answer, 
 int64_t ldr_flow_draw(ldr_flow *f); /* a version of Larder's own: rising, above all that ldr_flow_rise was told of */
 void ldr_flow_rise(ldr_flow *f, int64_t version);
 
+/* Are the columns of a record of the shared shelf those that the source has now? (A loader's values have none.) */
+bool ldr_flow_has_shape(const ldr_flow *f, const ldr_record *r, bool has_loader);
 /* Something may have been missed: what L1 holds is not served before it was read again. */
 void ldr_flow_suspect(ldr_flow *f);
 /* The namesakes in this process hear of a change. version: 0 unless it is one that they too can compare. */

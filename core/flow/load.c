@@ -188,11 +188,6 @@ static void serve_all(load *l)
                 k->need = LDR_SHARE_LOAD;
                 k->right = LDR_RIGHT_NONE;
             }
-        } else if (k->need == LDR_SHARE_NOBODY) {
-            k->need = LDR_SHARE_OVER;
-            l->flights[i]->is_missed = true;
-            l->flights[i]->item.state = LDR_GONE;
-            end_flight(l, i, NULL);
         } else if (k->need == LDR_SHARE_LATE) {
             k->need = LDR_SHARE_OVER;
             l->flights[i]->item.state = LDR_FAILED;

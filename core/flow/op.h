@@ -123,7 +123,8 @@ typedef struct ldr_loading {
     int64_t now_us;        /* the caller's time, which is the load's where it is stepped at once */
     int64_t wait_until_us; /* so long it waits for a load of another process, then does on_timeout */
     int on_timeout, level;
-    bool has_loader, nobody; /* nobody: neither loader nor source */
+    bool has_loader;
+    bool is_sought;        /* the shared shelf was just asked, and had nothing of use */
     bool refresh;          /* whatever is held: load anew */
     bool no_wait;          /* whoever else loads: load too */
     const ldr_owner *owner;

@@ -22,7 +22,8 @@ ldr_share *ldr_share_new(ldr_op *load, ldr_flight *const *flights, size_t n, con
         k->owner = &load->owner;
         ldr_list_init(&k->lease.link);
         ldr_list_init(&k->wait.link);
-        k->need = !flights[i]->may_fill ? LDR_SHARE_LOAD : how->refresh ? LDR_SHARE_LEASE : LDR_SHARE_SEEK;
+        k->need = !flights[i]->may_fill ? LDR_SHARE_LOAD : how->refresh || how->is_sought ? LDR_SHARE_LEASE
+                                                                                   : LDR_SHARE_SEEK;
     }
     return s;
 }
@@ -92,7 +93,7 @@ static void out_of_reach(ldr_share *s, ldr_share_key *k)
         k->need = LDR_SHARE_OVER;
     } else {
         k->right = LDR_RIGHT_L1;
-        k->need = s->how.nobody ? LDR_SHARE_NOBODY : LDR_SHARE_LOAD;
+        k->need = LDR_SHARE_LOAD;
     }
 }
 
@@ -142,18 +143,14 @@ static void remember_stale(ldr_share *s, ldr_share_key *k)
     ldr_buf_free(&made);
 }
 
-/* Are the columns those that the source has now? Where it has not said yet, it is asked once, and what was found is for
- * when it does not answer. */
+/* Where the source has not said its shape yet it is asked once, and what was found is for when it does not answer. */
 static bool has_shape(const ldr_share *s, ldr_share_key *k)
 {
     const ldr_flow *f = s->flow;
-    if (s->how.has_loader || !f->source || !f->source->ops->fingerprint || k->item.found.kind == LDR_NONE)
-        return true;
-    int64_t now = f->source->ops->fingerprint(f->source, k->item.key);
-    if (k->item.found.fingerprint == now)
+    if (ldr_flow_has_shape(f, &k->item.found, s->how.has_loader))
         return true;
     k->item.force = true;
-    k->item.is_found = now == 0;
+    k->item.is_found = f->source->ops->fingerprint(f->source, k->item.key) == 0;
     return false;
 }
 
@@ -168,13 +165,13 @@ static void sought(ldr_share *s, ldr_share_key *k)
 {
     switch (k->item.state) {
     case LDR_L2_HELD:
-        k->need = may_serve(s, k) ? LDR_SHARE_SERVE : s->how.nobody ? LDR_SHARE_NOBODY : LDR_SHARE_LEASE;
+        k->need = may_serve(s, k) ? LDR_SHARE_SERVE : LDR_SHARE_LEASE;
         break;
     case LDR_L2_NOTHING:
-        k->need = s->how.nobody ? LDR_SHARE_NOBODY : LDR_SHARE_LEASE;
+        k->need = LDR_SHARE_LEASE;
         break;
     case LDR_L2_MARKED:
-        k->need = s->how.nobody ? LDR_SHARE_NOBODY : LDR_SHARE_LOAD;
+        k->need = LDR_SHARE_LOAD;
         k->right = LDR_RIGHT_NONE;
         break;
     default:

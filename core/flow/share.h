@@ -14,7 +14,6 @@
 enum ldr_share_need {
     LDR_SHARE_SEEK, LDR_SHARE_LEASE, LDR_SHARE_WAIT, LDR_SHARE_LOAD,
     LDR_SHARE_SERVE,   /* `record` holds what the shelf had, until the next question */
-    LDR_SHARE_NOBODY,  /* nothing is held and there is nobody to load it */
     LDR_SHARE_LATE,    /* waited too long, and the caller wants an error or a stale value for it */
     LDR_SHARE_FILL, LDR_SHARE_RELEASE, /* loaded: to be kept there, or not */
     LDR_SHARE_OVER

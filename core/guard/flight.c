@@ -22,6 +22,8 @@ typedef struct stripe {
     pthread_mutex_t lock;
     ldr_keystate **buckets;
     size_t n_buckets, n_states;
+    size_t n_marks;        /* writes under way */
+    _Atomic uint64_t news; /* moves with each write and invalidation; written under the lock */
 } stripe;
 
 struct ldr_flights {
@@ -293,6 +295,31 @@ void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter)
     pthread_mutex_unlock(&s->lock);
 }
 
+static void note_news(stripe *s)
+{
+    uint64_t news = atomic_load_explicit(&s->news, memory_order_relaxed);
+    atomic_store_explicit(&s->news, news + 1, memory_order_release);
+}
+
+uint64_t ldr_flights_news(ldr_flights *f, uint64_t hash)
+{
+    return atomic_load_explicit(&stripe_of(f, hash)->news, memory_order_acquire);
+}
+
+bool ldr_flights_fill(ldr_flights *f, uint64_t hash, uint64_t since, void (*keep)(void *ctx), void *ctx)
+{
+    stripe *s = stripe_of(f, hash);
+    pthread_mutex_lock(&s->lock);
+    bool may = s->n_marks == 0 && atomic_load_explicit(&s->news, memory_order_relaxed) == since;
+#ifdef LDR_BUG_SEEK_ANYWAY
+    may = true;
+#endif
+    if (may)
+        keep(ctx);
+    pthread_mutex_unlock(&s->lock);
+    return may;
+}
+
 bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out)
 {
     stripe *s = stripe_of(f, hash);
@@ -301,6 +328,8 @@ bool ldr_mark_begin(ldr_flights *f, ldr_slice key, uint64_t hash, ldr_mark *out)
     if (k) {
         k->refs++;
         k->marks++;
+        s->n_marks++;
+        note_news(s);
         k->listed = NULL;
         *out = (ldr_mark){.state = k, .gen = ++k->gen, .breaks = k->breaks};
     }
@@ -327,6 +356,8 @@ void ldr_mark_end(ldr_flights *f, ldr_mark *mark, int64_t version, void (*apply)
     stripe *s = stripe_of(f, k->hash);
     pthread_mutex_lock(&s->lock);
     k->marks--;
+    s->n_marks--;
+    note_news(s);
     if (apply)
         apply(ctx, leave_to_keep(k, mark, version));
     if (version > k->newest)
@@ -369,6 +400,7 @@ void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t ver
 {
     stripe *s = stripe_of(f, hash);
     pthread_mutex_lock(&s->lock);
+    note_news(s);
     ldr_keystate *k = *place_of(s, key, hash);
     if (k && version > 0)
         break_for_version(k, version);
@@ -379,25 +411,37 @@ void ldr_flights_break(ldr_flights *f, ldr_slice key, uint64_t hash, int64_t ver
     pthread_mutex_unlock(&s->lock);
 }
 
-static void each_state(ldr_flights *f, void (*what)(ldr_keystate *k))
+static void each_state(ldr_flights *f, void (*what)(stripe *s, ldr_keystate *k))
 {
     for (size_t i = 0; i < N_STRIPES; i++) {
         stripe *s = &f->stripes[i];
         pthread_mutex_lock(&s->lock);
+        what(s, NULL);
         for (size_t b = 0; b < s->n_buckets; b++)
             for (ldr_keystate *k = s->buckets[b]; k; k = k->chain)
-                what(k);
+                what(s, k);
         pthread_mutex_unlock(&s->lock);
     }
 }
 
-void ldr_flights_break_all(ldr_flights *f)
+static void break_each(stripe *s, ldr_keystate *k)
 {
-    each_state(f, break_state);
+    if (k)
+        break_state(k);
+    else
+        note_news(s);
 }
 
-static void wake_state(ldr_keystate *k)
+void ldr_flights_break_all(ldr_flights *f)
 {
+    each_state(f, break_each);
+}
+
+static void wake_state(stripe *s, ldr_keystate *k)
+{
+    (void)s;
+    if (!k)
+        return;
     for (const ldr_list *of = k->flights.next; of != &k->flights; of = of->next) {
         const ldr_list *waiters = &ldr_list_of(of, ldr_flight, link)->waiters;
         for (const ldr_list *at = waiters->next; at != waiters; at = at->next)

@@ -56,7 +56,6 @@ typedef struct ldr_flight {
     bool answered;         /* while landing: the source has spoken, what L1 holds is older */
     ldr_record *record;    /* while landing: what would be kept, NULL nothing */
     bool is_shared;        /* the answer is the shared tier's, not the source's */
-    bool is_missed;        /* there is nobody to ask, and no tier holds it */
     ldr_stale *stale;      /* freed with the flight; NULL none */
 } ldr_flight;
 
@@ -91,6 +90,11 @@ void ldr_flight_land(ldr_flights *f, ldr_flight *flight,
 void ldr_flight_end(ldr_flights *f, ldr_flight *flight,
                     void (*fill)(void *ctx, ldr_flight *flight, enum ldr_leave leave), void *ctx);
 void ldr_flight_leave(ldr_flights *f, ldr_flight *flight, ldr_waiter *waiter);
+
+/* A fill that takes no flight: what was read elsewhere after ldr_flights_news gave `since` is kept by `keep(ctx)`, under the
+ * lock, unless some key of the stripe was written or invalidated meanwhile, or is being written. False: not kept. */
+uint64_t ldr_flights_news(ldr_flights *f, uint64_t hash);
+bool ldr_flights_fill(ldr_flights *f, uint64_t hash, uint64_t since, void (*keep)(void *ctx), void *ctx);
 
 /* A write of the key is under way: loads may go on but none fills until the mark is gone. False: out of memory. */
 typedef struct ldr_mark {
