@@ -306,8 +306,10 @@ static void end_late(channel *c, ride *r, int64_t now_us)
         hang_up(c);
         return;
     }
-    if (r->is_pushed)
-        ldr_link_drop(c->line->link, r->ex);
+    bool is_stuck = r->is_pushed && ldr_trip_is_fair(&r->trip, c->links); /* in the handshake, or nobody reads */
+    rescue(c);
+    if (is_stuck)
+        hang_up(c);
     ldr_fail(&err, LDR_TIMEOUT, "%s: not sent within %lld ms: is the server overloaded?", c->links->address->name,
              (long long)((r->trip.until_us - r->trip.begun_us) / LDR_MS));
     fail(r, &err);

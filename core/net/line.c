@@ -55,11 +55,15 @@ bool ldr_trip_begin(ldr_trip *t, ldr_links *l, ldr_exchange *ex, int64_t deadlin
     return t->is_probe || refuse_open(l, ex);
 }
 
+bool ldr_trip_is_fair(const ldr_trip *t, const ldr_links *l)
+{
+    return t->until_us - t->begun_us >= (l->timeout_us < FAIR_US ? l->timeout_us : FAIR_US);
+}
+
 static bool is_held_against_server(const ldr_trip *t, const ldr_links *l, int code)
 {
-    int64_t had_us = t->until_us - t->begun_us, fair_us = l->timeout_us < FAIR_US ? l->timeout_us : FAIR_US;
     bool is_ours = t->is_local || code == LDR_NOMEM || code == LDR_INVALID;
-    return t->is_probe || !(is_ours || (code == LDR_TIMEOUT && had_us < fair_us));
+    return t->is_probe || !(is_ours || (code == LDR_TIMEOUT && !ldr_trip_is_fair(t, l)));
 }
 
 static bool is_answer(int code)

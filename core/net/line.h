@@ -47,6 +47,7 @@ int64_t ldr_links_time(const ldr_links *l);                    /* the machine's 
 int64_t ldr_links_stamp(const ldr_links *l, int64_t now_us);   /* the cache's, at that time of the machine's, which is now */
 /* May ex set out? False: it is done with err (nobody is told), LDR_TIMEOUT or LDR_UNAVAILABLE. */
 bool ldr_trip_begin(ldr_trip *t, ldr_links *l, ldr_exchange *ex, int64_t deadline_us);
+bool ldr_trip_is_fair(const ldr_trip *t, const ldr_links *l);    /* it had enough time to say something of the server */
 void ldr_trip_end(const ldr_trip *t, ldr_links *l, const ldr_err *err); /* tells the breaker */
 
 ldr_line *ldr_line_new(ldr_links *l); /* not connected; NULL: out of memory */
