@@ -91,9 +91,11 @@ static void ended(void *ctx, ldr_exchange *ex)
         c->line->is_proven = true;
     if (c->late_us && r->trip.until_us > c->late_us)
         blame_other(r);
+#ifndef LDR_BUG_TOLD_EARLY
     if (c->is_withdrawing)
         r->trip.is_local = r->is_over = true;
     else
+#endif
         tell(r);
 }
 

@@ -153,6 +153,10 @@ static bool carry(ldr_links *l, ldr_line *line, ldr_exchange *ex, const ldr_trip
         short came = ldr_io_wait(line->fd, rest == LDR_IO_BLOCKED ? POLLIN | POLLOUT : POLLIN, t->until_us - now_us);
         if (came & ~POLLOUT)
             ldr_line_receive(line);
+#ifdef LDR_BUG_SENT_TWICE
+        if (was_proven && ex->err.code == LDR_UNAVAILABLE)
+            return false;
+#endif
         if (ex->done)
             return true;
         now_us = ldr_links_time(l);

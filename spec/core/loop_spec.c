@@ -352,6 +352,107 @@ static void a_forked_child_starts_anew(void **state)
     assert_false(is_readable(*state));
 }
 
+/* ---- watched descriptors -------------------------------------------------------------------------------------- */
+
+typedef struct watched {
+    ldr_watch w;
+    ldr_loop *loop;
+    int n_before, n_ready, n_forked, n_late;
+    struct watched *leaves; /* taken away when this one is ready */
+} watched;
+
+static watched *of(ldr_watch *w)
+{
+    return (watched *)(void *)((char *)w - offsetof(watched, w));
+}
+
+static void before(ldr_watch *w)
+{
+    of(w)->n_before++;
+}
+
+static void ready(ldr_watch *w, short revents)
+{
+    watched *of_w = of(w);
+    of_w->n_ready += revents != 0;
+    of_w->n_late += revents == 0;
+    w->until_us = LDR_NEVER;
+    if (of_w->leaves)
+        ldr_loop_unwatch(of_w->loop, &of_w->leaves->w);
+    ldr_loop_post(of_w->loop, 9);
+}
+
+static void child(ldr_watch *w)
+{
+    of(w)->n_forked++;
+}
+
+static watched a_watch(ldr_loop *l, int fd)
+{
+    return (watched){.w = {.fd = fd, .events = POLLIN, .until_us = LDR_NEVER, .before = before, .ready = ready, .forked = child},
+                     .loop = l};
+}
+
+static void a_watched_descriptor_ends_the_wait_by_a_post(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    watched a = a_watch(*state, pipes[0]);
+    assert_true(ldr_loop_watch(*state, &a.w));
+    assert_int_equal(ldr_loop_wait(*state, 0, ids, 4, &overflow), 0);
+    assert_int_equal(a.n_before, 1);
+    assert_int_equal(write(pipes[1], "x", 1), 1);
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 1);
+    assert_int_equal(ids[0], 9);
+    ldr_loop_post(*state, 1); /* a busy mailbox keeps nobody waiting */
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 2);
+    assert_int_equal(a.n_ready, 2);
+    ldr_loop_unwatch(*state, &a.w);
+    assert_int_equal(ldr_loop_wait(*state, 1000, ids, 4, &overflow), 0);
+    assert_int_equal(a.n_ready, 2);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static void a_watch_is_called_at_its_time(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    ldr_clock clock;
+    ldr_clock_init(&clock);
+    watched a = a_watch(*state, -1);
+    assert_true(ldr_loop_watch(*state, &a.w));
+    int64_t from_us = ldr_clock_now(&clock);
+    a.w.until_us = from_us + 3000;
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 1);
+    assert_true(ldr_clock_now(&clock) - from_us >= 3000);
+    assert_int_equal(a.n_late, 1);
+    ldr_loop_unwatch(*state, &a.w);
+}
+
+static void a_watch_can_be_taken_away_while_others_are_seen_to(void **state)
+{
+    uint64_t ids[4];
+    bool overflow;
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(write(pipes[1], "x", 1), 1);
+    watched a = a_watch(*state, pipes[0]), b = a, c = a;
+    a.leaves = &b;
+    assert_true(ldr_loop_watch(*state, &a.w) && ldr_loop_watch(*state, &b.w) && ldr_loop_watch(*state, &c.w));
+    assert_int_equal(ldr_loop_wait(*state, -1, ids, 4, &overflow), 2);
+    assert_int_equal(b.n_ready, 0);
+    assert_int_equal(c.n_ready, 1);
+    ldr_loop_claim(*state, getpid() + 1);
+    assert_int_equal(a.n_forked + c.n_forked, 2);
+    assert_int_equal(b.n_forked, 0);
+    ldr_loop_claim(*state, getpid());
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 #define ON_LOOP(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -373,6 +474,9 @@ int main(void)
         ON_LOOP(nobody_reads_and_nobody_blocks),
         ON_LOOP(no_folder_no_socket),
         ON_LOOP(a_forked_child_starts_anew),
+        ON_LOOP(a_watched_descriptor_ends_the_wait_by_a_post),
+        ON_LOOP(a_watch_is_called_at_its_time),
+        ON_LOOP(a_watch_can_be_taken_away_while_others_are_seen_to),
         cmocka_unit_test(without_memory_there_is_none),
         cmocka_unit_test(freeing_gives_everything_back),
     };

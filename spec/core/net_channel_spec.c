@@ -58,7 +58,7 @@ static void shut(bench *t)
 
 static bool ask_until(bench *t, int i, int64_t deadline_us)
 {
-    char word[16];
+    char word[32];
     snprintf(word, sizeof word, "word %d", i);
     bed_ask2(&t->ex[i], "ECHO", word);
     return ldr_links_submit(t->b.links, t->loop, &t->ex[i], deadline_us);
@@ -90,7 +90,7 @@ static void look(bench *t)
 static void many_at_once_each_get_their_own(void **state)
 {
     const char *urls[] = {redis.unix_url, redis.tcp_url};
-    char word[16];
+    char word[32];
     bench t;
     (void)state;
     for (int u = 0; u < 2; u++) {
