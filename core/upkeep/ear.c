@@ -198,6 +198,9 @@ int64_t ldr_ear_due(const ldr_ear *e)
 {
     if (!e->link)
         return e->dial_us;
+#ifdef LDR_BUG_EAR_PATIENT
+    return LDR_NEVER;
+#endif
     if (e->pinged_us)
         return e->pinged_us + LDR_EAR_DEAD_US;
     return e->heard_us + LDR_EAR_QUIET_US + (atomic_load(&e->hears) ? 0 : LDR_EAR_DEAD_US);

@@ -107,7 +107,9 @@ void ldr_tend_lost(ldr_tending *t)
     if (!t->listens)
         return;
     t->listens = false;
+#ifndef LDR_BUG_LOSS_TRUSTED
     suspect(t);
+#endif
 }
 
 void ldr_tend_message(ldr_tending *t, ldr_slice payload)
@@ -225,10 +227,8 @@ static void resend_failed(round *o)
     ldr_tending *t = o->t;
     int64_t now = now_us(o);
     t->resend_us = ldr_time_add(now, LDR_PULSE_US);
-    if (t->pulse_wait_us == 0) { /* the pulse finds out whether the server is there at all */
-        t->pulse_wait_us = LDR_PULSE_AGAIN_US;
-        t->pulse_us = now < t->pulse_us ? now : t->pulse_us;
-    }
+    if (t->pulse_wait_us == 0 && now < t->pulse_us) /* which finds out whether the server is there at all */
+        t->pulse_us = now;
 }
 
 /* Up to MOST_ITEMS keys that find room in the buffer: what is known of each is where it begins, for the buffer moves. */
@@ -272,7 +272,9 @@ static void dropped(round *o, ldr_l2_item *item)
     ldr_flow *f = o->t->flow;
     if (item->state == LDR_L2_FAILED || item->state == LDR_L2_AGAIN) {
         resend_failed(o);
+#ifndef LDR_BUG_RESEND_ONCE
         return;
+#endif
     }
     ldr_meter_add(f->meter, LDR_M_resends, 1);
     if (o->verb == LDR_L2_DROP_ALL)

@@ -227,11 +227,14 @@ static void it_starts_when_told_and_only_once(void **state)
     bed *t = *state;
     int before = n_threads();
     assert_false(ldr_listener_hears(t->l));
-    begin(t);
-    assert_true(ldr_listener_start(t->l));
-    assert_int_equal(n_threads(), before + 1);
-    ldr_listener_stop(t->l, 0);
     assert_int_equal(n_threads(), before);
+    begin(t);
+    int running = n_threads(); /* a sanitizer may have one of its own by now */
+    assert_true(running > before);
+    assert_true(ldr_listener_start(t->l));
+    assert_int_equal(n_threads(), running);
+    ldr_listener_stop(t->l, 0);
+    assert_int_equal(n_threads(), running - 1);
     assert_false(ldr_listener_hears(t->l));
     assert_false(ldr_listener_start(t->l));
 }
@@ -439,6 +442,19 @@ static void a_flood_starves_nobody(void **state)
 
 /* ---- fork ------------------------------------------------------------------------------------------------------- */
 
+/* The thread sanitizer gives a child with threads of its own up. */
+static bool can_fork_threads(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return false;
+#endif
+#endif
+    return true;
+}
+
 static int child_hears(bed *t)
 {
     ldr_listener_free(t->l); /* the parent's: nothing is said to the server */
@@ -465,6 +481,8 @@ static int child_hears(bed *t)
 static void a_child_listens_for_itself(void **state)
 {
     bed *t = *state;
+    if (!can_fork_threads())
+        skip();
     begin(t);
     settle(t);
     for (int i = 0; i < 3; i++) {
@@ -488,6 +506,8 @@ static void a_child_listens_for_itself(void **state)
 static void the_same_listener_starts_anew_in_a_child(void **state)
 {
     bed *t = *state;
+    if (!can_fork_threads())
+        skip();
     begin(t);
     settle(t);
     fflush(NULL);
