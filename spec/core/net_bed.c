@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -92,6 +93,7 @@ static bool answers(const char *path)
 static void run_redis(const bed_redis *r)
 {
     char port[16];
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a spec that crashes leaves no server behind */
     int null = open("/dev/null", O_RDWR);
     snprintf(port, sizeof port, "%d", r->port);
     dup2(null, 0);
