@@ -28,7 +28,7 @@ int ldr_sharing_open(ldr_sharing *s, ldr_flow *f, const ldr_options *o, ldr_err 
     s->is_on = true;
     s->bus = !o->no_bus;
     memcpy(s->name, o->name, strlen(o->name));
-    s->timeout_us = o->l2_timeout_us ? o->l2_timeout_us : LDR_SEC;
+    s->timeout_us = f->share_timeout_us = o->l2_timeout_us ? o->l2_timeout_us : LDR_SEC;
     s->tombstone_us = 2 * f->shared_lease_us > 60 * (int64_t)LDR_SEC ? 2 * f->shared_lease_us : 0;
     return ldr_sharing_furnish(s, err);
 }

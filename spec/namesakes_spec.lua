@@ -2,6 +2,7 @@
 
 local bed = require "spec.support.bed"
 local larder = require "larder"
+local posix = require "spec.support.posix"
 local test = require "larder.host.test"
 
 local a, b, other
@@ -128,6 +129,31 @@ describe("two caches of one name", function()
         assert.equal("absent", (select(3, two:get "k")))
         one:close()
         two:close()
+    end)
+
+    it("hear of each other across Lua states, and tell their handlers with their next call", function()
+        local heard = {}
+        b:on("invalidate", function(e) heard[#heard + 1] = e.key end)
+        posix.threads(1, [[
+            local cache = require("larder").open { name = "shop" }
+            cache:set("k", 1)
+            cache:set("m", 1)
+            cache:close()
+        ]])
+        assert.same({ "miss", "miss", "miss", "miss" }, { held(a, "k"), held(b, "k"), held(a, "m"), held(b, "m") })
+        b:get "other"
+        assert.same({ "k", "m" }, heard)
+        assert.equal("l1", held(other, "k"))
+    end)
+
+    it("tell handlers of others also after a quick set", function()
+        local heard = 0
+        b:on("invalidate", function() heard = heard + 1 end)
+        for i = 1, 200 do
+            b:get("k", function() return "held" end)
+            a:set("k", "string " .. i)
+        end
+        assert.equal(200, heard)
     end)
 
     it("private ones, without a name, never meet", function()

@@ -38,7 +38,7 @@ describe("open", function()
                 guard = "lock", lock_ttl = 6, lock_wait = 5, on_timeout = "load", l1 = true, l1_bytes = 67108864,
                 l1_policy = "s3fifo", l1_values = "copy", l1_memo = 1024, l1_negatives = 0.1, ttl = 300,
                 stale_ttl = 0, negative_ttl = 0, jitter = 0, codec = "msgpack", source_timeout = 5,
-                changes = "auto", changes_required = false }, o)
+                changes = "auto", changes_required = false, l2 = false, bus = false }, o)
         end
         assert.same(options.open {}, options.open(nil))
     end)
@@ -67,7 +67,7 @@ describe("open", function()
     end)
 
     it("names what is unknown in full and what is valid", function()
-        refused({ ttll = 1 }, "unknown option ttll", "bound, changes", "stale_ttl, ttl")
+        refused({ ttll = 1 }, "unknown option ttll", "bound, bus, changes", "stale_ttl, ttl")
         refused({ l1 = { byts = 1 } }, "unknown option l1.byts", "l1.bytes, l1.entries")
         refused({ guard = { lock = { hold = 1 } } }, "guard.lock.hold", "guard.lock.ttl")
         refused({ "shop" }, "unknown option [1]")

@@ -39,6 +39,16 @@ local ways = {
     host = function(name)
         return opened("host", name)
     end,
+    bus = function(name)
+        return function()
+            options.open { name = "x", l2 = "redis://localhost", bus = name }
+        end
+    end,
+    scheme = function(name)
+        return function()
+            options.open { name = "x", l2 = name .. "://localhost" }
+        end
+    end,
     strategy = function(name)
         return function()
             options.verb("invalidate", { strategy = name })
@@ -71,7 +81,8 @@ describe("what is not built", function()
     end)
 
     it("never shuts out what is built", function()
-        for kind in pairs { level = 1, pattern = 1, guard = 1, policy = 1, host = 1, strategy = 1, source = 1 } do
+        for kind in pairs { level = 1, pattern = 1, guard = 1, policy = 1, host = 1, strategy = 1, source = 1, bus = 1,
+            scheme = 1 } do
             local _, built = unbuilt.names(kind)
             assert.is_true(#built > 0)
             for _, name in ipairs(built) do

@@ -100,13 +100,20 @@ void ldr_flow_suspect(ldr_flow *f)
     ldr_meter_add(f->meter, LDR_M_suspicions, 1);
 }
 
-void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err)
+static void note_error(ldr_flow *f, ldr_slice key, const ldr_err *err, enum ldr_event_kind kind)
 {
-    if (!ldr_events_want(&f->events, LDR_EVENT_error))
+    if (!ldr_events_want(&f->events, kind))
         return;
-    ldr_event e = {.kind = LDR_EVENT_error, .code = ldr_code_word(err->code)};
+    ldr_event e = {.kind = kind, .code = ldr_code_word(err->code)};
     memcpy(e.message, err->message, sizeof e.message - 1);
     ldr_events_note(&f->events, key, &e);
+}
+
+void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err)
+{
+    note_error(f, key, err, LDR_EVENT_error);
+    if (err->code == LDR_LOST)
+        note_error(f, key, err, LDR_EVENT_lost);
 }
 
 enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_t now_us)

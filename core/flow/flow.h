@@ -53,6 +53,7 @@ typedef struct ldr_flow {
     int64_t mark_us;         /* how long a mark of a write stands beyond its deadline */
     int64_t bracket_us;      /* and that of cache:write, whose end nobody knows */
     int64_t lock_wait_us, source_timeout_us;
+    int64_t share_timeout_us; /* of one question to the shared shelf; 0: there is none */
     int64_t ttl_us, stale_us, negative_us, bound_hard_us; /* LDR_NEVER: no bound */
     double jitter;
     _Atomic int64_t epoch;    /* of the source, when last looked at */
@@ -93,6 +94,6 @@ enum ldr_kept ldr_flow_keep(ldr_flow *f, ldr_record *r, uint64_t hash);
 enum ldr_kept ldr_flow_keep_at(ldr_flow *f, ldr_record *r, uint64_t hash, int64_t now_us);
 void ldr_flow_refused(ldr_flow *f, ldr_slice key, const char *reason);
 void ldr_flow_refused_by(ldr_flow *f, ldr_slice key, const char *tier, const char *reason);
-void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err);
+void ldr_flow_error(ldr_flow *f, ldr_slice key, const ldr_err *err); /* tells; LDR_LOST also as an event of its own */
 
 #endif

@@ -352,6 +352,11 @@ static int64_t given(int64_t value, int64_t fallback)
     return value == LDR_UNSET ? fallback : value;
 }
 
+static int64_t usual_timeout(const ldr_flow *f, int64_t wait_us)
+{
+    return ldr_time_add(ldr_time_add(wait_us, f->share_timeout_us), f->source_timeout_us);
+}
+
 ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
 {
     ldr_reading *g = ldr_mem_zero(&f->mem, 1, sizeof *g + a->n_keys * (sizeof *g->keys + sizeof *g->flights));
@@ -361,7 +366,7 @@ ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
     int64_t wait = given(a->wait_us, f->lock_wait_us);
     ldr_op_init_until(&g->op, f, owner, LDR_NEVER);
     g->op.begun_us = a->now_us == LDR_UNSET ? ldr_clock_now(&f->clock) : a->now_us;
-    g->op.deadline_us = ldr_time_add(g->op.begun_us, given(a->timeout_us, ldr_time_add(wait, f->source_timeout_us)));
+    g->op.deadline_us = ldr_time_add(g->op.begun_us, given(a->timeout_us, usual_timeout(f, wait)));
     g->op.step = get_step;
     g->op.end = get_end;
     g->wait_until_us = ldr_time_add(g->op.begun_us, wait);

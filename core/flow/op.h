@@ -64,7 +64,7 @@ typedef struct ldr_asking {
     size_t n_keys;
     int level;             /* enum ldr_level */
     ldr_ttls ttls;         /* LDR_UNSET each: the cache's */
-    int64_t timeout_us;    /* LDR_UNSET: lock wait + source timeout */
+    int64_t timeout_us;    /* LDR_UNSET: lock wait + the shared shelf's + the source's */
     int64_t wait_us;       /* LDR_UNSET: the cache's */
     int on_timeout;        /* enum ldr_on_timeout, -1: the cache's */
     bool has_loader;       /* a loader of the call: wins over the source */
@@ -142,7 +142,7 @@ typedef struct ldr_writing {
     size_t n_keys;
     int level;
     ldr_ttls ttls;
-    int64_t timeout_us;  /* LDR_UNSET: the source's */
+    int64_t timeout_us;  /* LDR_UNSET: the shared shelf's + the source's */
     int64_t version;     /* 0: drawn */
     int64_t if_version;  /* LDR_ANY: no condition */
 } ldr_writing;

@@ -179,8 +179,11 @@ static ldr_want ask_source(ldr_put *p)
     for (size_t i = 0; i < p->writing.n_keys; i++)
         if (p->keys[i].mark.state)
             p->items[p->request.n_items++] = &p->keys[i].item;
-    p->request.deadline_us = p->op.deadline_us;
     p->asked_us = ldr_clock_now(&f->clock);
+    p->request.deadline_us = p->op.deadline_us;
+    int64_t usual = ldr_time_add(p->asked_us, f->source_timeout_us); /* what the shared shelf did not take is not for the source */
+    if (p->writing.timeout_us == LDR_UNSET && usual < p->request.deadline_us)
+        p->request.deadline_us = usual;
     return want(p, f->source->ops->run ? LDR_WANT_JOB : LDR_WANT_CALL, p->writing.verb);
 }
 
@@ -355,7 +358,7 @@ static ldr_put *put_new(ldr_flow *f, const ldr_writing *w, const ldr_owner *owne
     ldr_put *p = ldr_mem_zero(&f->mem, 1, sizeof *p + w->n_keys * per_key + extra);
     if (!p)
         return NULL;
-    ldr_op_init(&p->op, f, owner, w->timeout_us == LDR_UNSET ? f->source_timeout_us : w->timeout_us);
+    ldr_op_init(&p->op, f, owner, w->timeout_us == LDR_UNSET ? ldr_time_add(f->source_timeout_us, f->share_timeout_us) : w->timeout_us);
     p->op.step = put_step;
     p->op.end = put_end;
     p->writing = *w;

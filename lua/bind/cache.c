@@ -441,7 +441,7 @@ static void push_event(lua_State *L, const ldr_event *e)
     lua_createtable(L, 0, 8);
     set_word(L, "name", ldr_event_name(e->kind));
     lua_pushlstring(L, e->key.p, e->key.n);
-    lua_setfield(L, -2, "key");
+    lua_setfield(L, -2, e->of_peer ? "peer" : "key");
     set_word(L, "origin", e->remote ? "remote" : "local");
     set_word(L, "tier", e->tier);
     set_word(L, "outcome", e->outcome);

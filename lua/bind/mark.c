@@ -27,7 +27,16 @@ static void erase(void *ctx, enum ldr_leave leave)
         ldr_shelf_erase(e->flow->shelf, e->key, ldr_hash(e->key, e->flow->seed));
 }
 
-static void release(marks *m)
+static void tell(ldr_flow *f, ldr_slice key)
+{
+    if (f->resend)
+        ldr_resend_add(f->resend, key, 0);
+    ldr_flow_invalidated(f, key, LDR_CAUSE_WRITE);
+    ldr_flow_spread(f, key, 0);
+}
+
+/* is_told: the shared shelf, the namesakes and the handlers know already. */
+static void release(marks *m, bool is_told)
 {
     if (!m->shared)
         return;
@@ -37,8 +46,8 @@ static void release(marks *m)
         if (!m->mark[i].state)
             continue;
         ldr_mark_end(f->flights, &m->mark[i], 0, erase, &(erasing){f, m->keys[i]});
-        ldr_flow_invalidated(f, m->keys[i], LDR_CAUSE_WRITE);
-        ldr_flow_spread(f, m->keys[i], 0);
+        if (!is_told)
+            tell(f, m->keys[i]);
     }
     ldr_mem mem = f->mem;
     ldr_mem_free(&mem, m->mark);
@@ -48,9 +57,10 @@ static void release(marks *m)
     m->shared = NULL;
 }
 
+/* release(is_told) */
 static int marks_release(lua_State *L)
 {
-    release(luaL_checkudata(L, 1, LDR_LUA_MARKS));
+    release(luaL_checkudata(L, 1, LDR_LUA_MARKS), lua_toboolean(L, 2));
     return 0;
 }
 
@@ -102,7 +112,7 @@ int ldr_lua_mark(lua_State *L)
     }
     if (ok)
         return 1;
-    release(m);
+    release(m, true);
     return ldr_lua_fail(L, &err);
 }
 

@@ -35,6 +35,16 @@ end
 
 ---- events -----------------------------------------------------------------------------------------------------------
 
+-- The quick set tells nobody.
+local function choose_set(family)
+    for member in next, family.members do
+        local handle = member.handle[1]
+        if handle then
+            handle.set = not family.is_heard and member.fast_set or nil
+        end
+    end
+end
+
 local function listen(st)
     local wanted, any = {}, false
     for name in next, st.events.lists do
@@ -42,11 +52,12 @@ local function listen(st)
     end
     st.core:listen(wanted)
     st.listening = any
+    state.count_listeners(st.family)
     local handle = st.handle[1]
     if handle then -- a hit that the memo answers tells nobody
         handle.get = wanted.hit and reads.get or st.fast_get
-        handle.set = not any and st.fast_set or nil
     end
+    choose_set(st.family)
 end
 
 function verbs.on(self, name, fn)
@@ -83,7 +94,7 @@ end
 ---- the decorator ----------------------------------------------------------------------------------------------------
 
 function verbs.wrap(self, fn, opts)
-    check(self, "wrap")
+    local st = check(self, "wrap")
     local handle = self
     return wrap.make({
         get = function(key, o, loader, ...)
@@ -97,7 +108,23 @@ function verbs.wrap(self, fn, opts)
         end,
         null = core.null,
         digest = core.digest,
+        is_shared = st.shares,
     }, fn, opts)
+end
+
+---- hosts without a loop ----------------------------------------------------------------------------------------------
+
+-- Runs what is due. On the machine's clock Larder's threads have done it already.
+function verbs.poll(self, seconds)
+    local st = check(self, "poll")
+    if seconds ~= nil and not schema.seconds(seconds) then
+        schema.refuse("cache:poll", "the time", "seconds, 0 or more", seconds)
+    end
+    local fine, code, message = st.core:poll()
+    if not fine then
+        return nil, errors.new(code, message)
+    end
+    return state.then_tell(st, true)
 end
 
 ---- the end ----------------------------------------------------------------------------------------------------------
@@ -107,9 +134,7 @@ function verbs.close(self, timeout)
     if timeout ~= nil and not schema.seconds(timeout) then
         schema.refuse("cache:close", "the timeout", "seconds, 0 or more", timeout)
     end
-    if st.listening then
-        state.tell(st)
-    end
+    state.then_tell(st)
     st.core:close(timeout or st.options.source_timeout)
     return true
 end
@@ -178,16 +203,25 @@ local function listen_for_owner(st, o)
     listen(st)
 end
 
+-- Is what L1 does not hold read in one call of C? No Lua function may be asked, and the host may be blocked; where there
+-- is an l2 that may take until another process's load has ended, and a virtual clock does not move meanwhile.
+local function reads_directly(o, host)
+    if o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn or host.stuck then
+        return false
+    elseif o.l2 then
+        return host.kind == "blocking" and (not o.source or o.source.kind == "sqlite")
+    end
+    return o.source and o.source.kind == "sqlite"
+end
+
 local function new_state(o, ud, host)
     local models, names = models_of(o.source)
     local st = {
         core = ud, options = o, sched = host, source = o.source, name = o.name,
         models = models, model_names = names,
-        writes_source = ud:writes_source("set"),
+        writes_source = ud:writes_source("set"), shares = ud:shares(),
         ttl_function = o.ttl_fn or o.stale_ttl_fn,
-        -- the source needs no Lua and the host may be blocked: what L1 does not hold is loaded in one call of C
-        direct = o.source and o.source.kind == "sqlite" and not host.stuck
-            and not (o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn),
+        direct = reads_directly(o, host),
         memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
         parents = setmetatable({}, { __mode = "k" }),
         n_calls = 0, -- of Lua functions that have not ended; a coroutine that was dropped in one counts for ever
@@ -221,20 +255,6 @@ local function refused(_, code, message)
     return nil, errors.new(code, message)
 end
 
--- Caches of one name hear each other, so none of them may set past the way that tells.
-local function join(st)
-    local family = st.name and state.join(st) or {}
-    if next(family) == nil or next(family, next(family)) == nil then
-        return
-    end
-    for other in next, family do
-        other.fast_set = nil
-        if other.handle[1] then
-            other.handle[1].set = nil
-        end
-    end
-end
-
 -- A cache by checked options on a host (a scheduler): the handle, or nil and an error.
 function cache.open(given, default_host)
     local o = options.open(given)
@@ -243,6 +263,8 @@ function cache.open(given, default_host)
     if not ud then
         if code == "invalid" and message:find("shelf: ", 1, true) == 1 then -- sizes that exclude each other
             errors.misuse(1, "larder.open: l1: %s", message:sub(8))
+        elseif code == "invalid" and message:find(" URL", 1, true) then -- it never quotes it
+            errors.misuse(1, "larder.open: l2: %s", message)
         end
         return nil, errors.new(code, message)
     end
@@ -256,10 +278,10 @@ function cache.open(given, default_host)
     end
     st.fast_get = memo.get(core, handle, st.memo, slow, direct)
     handle.get = st.fast_get
-    if not (st.writes_source or st.ttl_function) then
+    if not (st.writes_source or st.ttl_function or st.shares) then
         st.fast_set = quick.set(handle, writes.set, ud, refused)
     end
-    join(st)
+    state.join(st)
     if host.attach then
         host:attach(ud)
     end

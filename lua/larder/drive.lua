@@ -1,7 +1,7 @@
 -- drive.lua - the only loop that steps an operation from Lua: satisfies what it wants with the host's scheduler.
 --
--- C does in op:run() what needs no Lua (jobs in line, loads by a source on Larder's thread); here are calls of Lua
--- functions, waits, and loads that call Lua functions. Such a load runs beside its caller where the host has tasks, so
+-- C does in op:run() what needs no Lua (jobs and talks in line, loads by a source on Larder's thread); here are calls of
+-- Lua functions, waits, and loads that call Lua functions. A talk with the shared tier is a job, too. Such a load runs beside its caller where the host has tasks, so
 -- that the caller's deadline holds; else it runs in the caller's place.
 -- A host that must not be blocked (it has `stuck`) may find itself where it cannot wait either: then what would have to
 -- wait is given up, and the host's error says why.
@@ -22,6 +22,12 @@ local function step(sched, op)
     local can_wait = sched:can_wait()
     local stuck = not can_wait and sched.stuck ~= nil
     return stuck, op:run(not can_wait and not stuck, stuck)
+end
+
+-- The host's error where the caller can neither wait nor be blocked; else nil.
+function drive.stuck(st)
+    local sched = st.sched
+    return sched.stuck and not sched:can_wait() and sched:stuck() or nil
 end
 
 -- Runs an operation that nobody waits for, or whose waiters are woken by what it does.

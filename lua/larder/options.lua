@@ -120,6 +120,38 @@ local changes_schema = schema.new({
     { "interval", schema.some_seconds, default = 0.1, unit = "s", to = "interval", doc = "how often to look" },
 }, "changes.")
 
+local function l2(value)
+    if type(value) == "table" or type(value) == "string" or value == false then
+        return true, value
+    end
+    return false, 'a URL such as "redis://127.0.0.1:6379/0", or a table { url =, timeout =, password = }'
+end
+
+-- Neither a URL nor a password is shown in a message, whatever is wrong with it.
+local function secret(wanted)
+    return function(value)
+        local fine = type(value) == "string" and value ~= "" and not value:find("\0", 1, true)
+        return fine, fine and value or wanted, not fine and "(not shown)" or nil
+    end
+end
+
+local l2_schema = schema.new({
+    { "url", secret 'a URL such as "redis://127.0.0.1:6379/0"', to = "url", doc = "redis://[user:password@]host[:port][/db] or "
+        .. "redis+unix://[user:password@]/path[?db=n]" },
+    { "timeout", schema.some_seconds, default = 1, to = "timeout", unit = "s", doc = "of one question to it" },
+    { "password", secret "a string, not empty, without NUL bytes", to = "password", doc = "where the URL has none" },
+}, "l2.")
+
+local BUSES = word_of "bus"
+
+local function bus(value)
+    if value == false then
+        return true, false
+    end
+    local fine, result = BUSES(value)
+    return fine, fine and result or '"pubsub" or false'
+end
+
 local function compress(value)
     return value == false or type(value) == "table", value == false and {} or value
 end
@@ -162,7 +194,7 @@ local open_schema = schema.new {
         { "negatives", schema.number(0, 1), default = 0.1, doc = "share of l1 that absent entries may take" },
         { "shared", unbuilt = "option", doc = "one shelf for several processes" },
     }, doc = "the local shelf; false: none" },
-    { "l2", unbuilt = "option", doc = "the shared tier" },
+    { "l2", l2, doc = "the shared tier: the URL of a Redis server, or a table { url, timeout, password }" },
     { "source", a_source, doc = "where the truth is" },
     { "ttl", schema.ttl_or_function, default = 300, unit = "s", doc = "how long an entry is fresh" },
     { "stale_ttl", schema.ttl_or_function, default = 0, unit = "s", doc = "how long it may be served stale after" },
@@ -175,7 +207,7 @@ local open_schema = schema.new {
     }, doc = "what eventual promises" },
     { "codec", schema.word { "msgpack", "json", "raw" }, default = "msgpack", doc = "how values become bytes" },
     { "compress", compress, doc = "{ min = bytes, with = \"zstd\" }; false: off (default)" },
-    { "bus", unbuilt = "option", doc = "how other processes hear of changes" },
+    { "bus", bus, doc = "how other processes hear of changes; default pubsub with l2, else false" },
     { "write_behind", unbuilt = "option", doc = "the durable queue" },
     { "changes", changes, doc = "hear of changes by other programs; default: where the change table exists" },
     { "host", host, doc = "who waits (default: found by itself)" },
@@ -237,7 +269,7 @@ for verb, names in pairs(VERBS) do
 end
 
 options.schemas = { open = open_schema, verbs = verb_schemas, guard = guard_schema, changes = changes_schema,
-    compress = compress_schema }
+    compress = compress_schema, l2 = l2_schema }
 
 ---- what cannot be together ------------------------------------------------------------------------------------------
 
@@ -325,6 +357,29 @@ local function settle_compress(who, o)
     o.compress = nil
 end
 
+-- The shared tier into flat options: l2 l2_url l2_timeout l2_password bus.
+local function settle_l2(who, o)
+    local given = o.l2
+    o.l2 = given ~= nil and given ~= false
+    if not o.l2 then
+        if o.bus then
+            refuse(who, ('bus = "%s" needs an l2: processes hear of changes through it'):format(o.bus))
+        end
+        o.bus = false
+        return
+    end
+    local read = schema.read(l2_schema, type(given) == "string" and { url = given } or given, who)
+    if not read.url then
+        schema.refuse(who, "l2.url", "a URL such as \"redis://127.0.0.1:6379/0\"", nil)
+    elseif not o.name then
+        refuse(who, "l2 needs a name: the namespace that its caches share")
+    end
+    o.l2_url, o.l2_timeout, o.l2_password = read.url, read.timeout, read.password
+    if o.bus == nil then
+        o.bus = "pubsub"
+    end
+end
+
 local function keeps_stale(o)
     return o.stale_ttl_fn ~= nil or o.stale_ttl ~= nil and o.stale_ttl > 0
 end
@@ -345,6 +400,9 @@ local function check_built(who, o)
     unbuilt.check("policy", o.l1_policy, who)
     unbuilt.check("strategy", o.strategy, who)
     unbuilt.check("host", o.host, who)
+    unbuilt.check("bus", o.bus, who)
+    local scheme = o.l2_url and o.l2_url:match "^(%a[%w+.-]*)://"
+    unbuilt.check("scheme", scheme and scheme:lower(), who)
     if o.refresh_ahead then
         unbuilt.raise("pattern", "refresh_ahead", who)
     end
@@ -358,8 +416,8 @@ end
 ---- the doors --------------------------------------------------------------------------------------------------------
 
 -- larder.open's table as a flat copy with defaults: name read_pattern write_pattern level guard lock_ttl lock_wait
--- on_timeout l1 l1_* ttl stale_ttl negative_ttl (or *_fn) jitter bound_soft bound_hard codec compress_min source
--- source_timeout changes changes_required on_error log host.
+-- on_timeout l1 l1_* l2 l2_* bus ttl stale_ttl negative_ttl (or *_fn) jitter bound_soft bound_hard codec compress_min
+-- source source_timeout changes changes_required on_error log host.
 function options.open(given)
     local who = "larder.open"
     local o = schema.read(open_schema, given == nil and {} or given, who)
@@ -368,6 +426,7 @@ function options.open(given)
     settle_ttls(o)
     settle_changes(who, o)
     settle_compress(who, o)
+    settle_l2(who, o)
     check_together(who, o)
     check_built(who, o)
     default_guard(o)

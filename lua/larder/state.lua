@@ -22,40 +22,24 @@ function state.check(self, verb)
     return st
 end
 
----- namesakes: what one cache changes, the others of its name forget ------------------------------------------------
+---- namesakes: what one cache changes, the others of its name forget (C sees to that), and their handlers hear of it ----
 
-local families = setmetatable({}, { __mode = "v" }) -- name -> the states of that name
+local families = setmetatable({}, { __mode = "v" }) -- name -> the caches of that name in this Lua state
 
--- Adds a cache to those of its name; gives all of them.
+-- Makes the cache one of its name's. A family: { members = set of states, is_heard = does one of them listen? }
 function state.join(st)
-    local family = families[st.name] or setmetatable({}, { __mode = "k" })
-    families[st.name], st.family, family[st] = family, family, true
-    return family
+    local family = st.name and families[st.name] or { members = setmetatable({}, { __mode = "k" }), is_heard = false }
+    if st.name then
+        families[st.name] = family
+    end
+    st.family, family.members[st] = family, true
 end
 
--- One may be half collected: its core then refuses.
-local function drop(other, key)
-    if key then
-        other.core:drop(key)
-    else
-        other.core:drop_all()
-    end
-    if other.listening then
-        state.tell(other)
-    end
-end
-
--- The namesakes forget the key; all keys without one.
-function state.spread(st, key)
-    if not st.family then
-        return
-    end
-    local others = {} -- handlers may open more of the name
-    for other in next, st.family do
-        others[#others + 1] = other ~= st and other or nil
-    end
-    for _, other in ipairs(others) do
-        pcall(drop, other, key)
+-- One of the family began or ceased to listen.
+function state.count_listeners(family)
+    family.is_heard = false
+    for member in next, family.members do
+        family.is_heard = family.is_heard or member.listening
     end
 end
 
@@ -113,10 +97,20 @@ function state.check_model(who, st, key)
     end
 end
 
+local function tell_family(family)
+    local listening = {} -- handlers may open more of the name
+    for member in next, family.members do
+        listening[#listening + 1] = member.listening and member or nil
+    end
+    for _, member in ipairs(listening) do
+        state.tell(member)
+    end
+end
+
 -- Passes its arguments on, after the handlers heard of what they came with.
 function state.then_tell(st, ...)
-    if st.listening then
-        state.tell(st)
+    if st.family.is_heard then
+        tell_family(st.family)
     end
     return ...
 end

@@ -6,7 +6,7 @@
 -- the function is called, or, where it was called already, its results are given.
 --
 -- api = { get = function(key, opts, loader, ...) -> value, err, outcome, invalidate = function(key),
--- refresh = as get, null = larder.null, digest = function(bytes) -> string (optional) }
+-- refresh = as get, null = larder.null, digest = function(bytes) -> string (optional), is_shared = others have keys there }
 
 local arguments = require "larder.arguments"
 local errors = require "larder.errors"
@@ -187,6 +187,9 @@ function wrap.make(api, fn, opts)
         errors.misuse(1, "cache:wrap: a function is wanted, got %s", errors.show(fn))
     end
     local o = options.verb("wrap", opts == nil and {} or opts)
+    if api.is_shared and not o.prefix then
+        errors.misuse(1, "cache:wrap: prefix is required with l2: other processes have keys there, too")
+    end
     return setmetatable({ [mt] = {
         fn = fn, get = api.get, refresh = api.refresh, invalidate = api.invalidate, null = api.null,
         digest = api.digest, opts = o, key = o.key, given_prefix = o.prefix, prefix = o.prefix or private_prefix(),

@@ -1,4 +1,6 @@
 -- writes.lua - the verbs that change: set, set_many, delete, delete_many, touch, invalidate, invalidate_all, write.
+--
+-- Where there is a shared tier each of them is an operation, for it has to be asked or told; a list of keys is one.
 
 local calls = require "larder.calls"
 local drive = require "larder.drive"
@@ -19,6 +21,10 @@ end
 
 -- One write operation for a list of keys. each(i, key, version or nil, err) is told what became of each.
 local function operate(st, verb, keys, values, o, each)
+    local stuck = st.shares and drive.stuck(st)
+    if stuck then
+        return nil, stuck
+    end
     local op, code, message, version = st.core:put_op(verb, keys, values, o, st.parents[calls.here(st)])
     if not op then
         return nil, failure(code, message, version)
@@ -31,15 +37,11 @@ local function operate(st, verb, keys, values, o, each)
     if not fine then
         for i, key in ipairs(keys) do
             each(i, key, nil, err)
-            state.spread(st, key)
         end
         return true
     end
     for i, key in ipairs(keys) do
         version, code, message, fine = op:written(i)
-        if version or not code or code == "lost" then
-            state.spread(st, key)
-        end
         each(i, key, version, not version and code and calls.error_of(st, context, key, code, message, fine) or nil)
     end
     st.sched:forget(op:id())
@@ -65,6 +67,15 @@ local function check_version(who, st, o)
     end
 end
 
+-- What C asks no ttl functions for: a set of the tiers alone. The options with their answers, or nil and an error.
+local function asked_ttls(st, key, value, o)
+    if st.writes_source or not st.ttl_function then
+        return true, o
+    end
+    local asked, wrong = calls.with_ttls(st, key, value, o)
+    return asked ~= nil, asked or wrong
+end
+
 function writes.set(self, key, value, opts)
     local st = check(self, "set")
     check_key("cache:set", key)
@@ -75,20 +86,23 @@ function writes.set(self, key, value, opts)
     if st.writes_source then
         check_model("cache:set", st, key)
         check_version("cache:set", st, o)
+    end
+    local fine
+    fine, o = asked_ttls(st, key, value, o)
+    if not fine then
+        return then_tell(st, nil, o)
+    elseif st.writes_source or st.shares then
         return then_tell(st, one(st, "set", key, value, o))
-    elseif st.ttl_function then
-        local wrong
-        o, wrong = calls.with_ttls(st, key, value, o)
-        if not o then
-            return then_tell(st, nil, wrong)
-        end
     end
     local version, code, message, held = st.core:tier_set(key, value, o)
     if not version then
         return then_tell(st, nil, failure(code, message, held))
     end
-    state.spread(st, key)
     return then_tell(st, version)
+end
+
+local function is_key(key)
+    return #key >= 1 and #key <= 65535
 end
 
 local function sorted_keys(who, map)
@@ -115,11 +129,14 @@ function writes.set_many(self, map, opts)
         return nil, errors.new(code, message)
     end
     local versions, errs, good, values = {}, {}, {}, {}
+    local together = st.writes_source or st.shares and not st.ttl_function
     for _, key in ipairs(keys) do
-        if not st.writes_source or #key == 0 or #key > 65535 or not st.core:fits(map[key]) then
+        if not together or not is_key(key) or not st.core:fits(map[key]) then
             versions[key], errs[key] = writes.set(self, key, map[key], o)
         else
-            check_model("cache:set_many", st, key)
+            if st.writes_source then
+                check_model("cache:set_many", st, key)
+            end
             good[#good + 1], values[#values + 1] = key, map[key]
         end
     end
@@ -148,31 +165,120 @@ function writes.delete(self, key, opts)
     return then_tell(st, true)
 end
 
-function writes.delete_many(self, keys, opts)
-    local st = check(self, "delete_many")
-    local list = reads.distinct("cache:delete_many", keys)
-    local o = options.verb("delete_many", opts)
+-- All keys in one operation; gives the errors by key, and the first.
+local function delete_together(st, keys, o)
     local errs, first = {}, nil
-    local fine, code, message = st.core:enter()
-    if not fine then
-        return nil, errors.new(code, message)
+    local function note(_, key, _, err)
+        errs[key], first = err, first or err
     end
-    for _, key in ipairs(list) do
+    local fine, err = operate(st, "delete", keys, nil, o, note)
+    for i, key in ipairs(fine and {} or keys) do
+        note(i, key, nil, err)
+    end
+    return errs, first
+end
+
+local function delete_each(self, keys, o)
+    local errs, first = {}, nil
+    for _, key in ipairs(keys) do
         local done, err = writes.delete(self, key, o)
         if not done then
             errs[key], first = err, first or err
         end
     end
+    return errs, first
+end
+
+-- Those that no operation can be made of come last.
+local function delete_list(self, st, keys, o)
+    local good, bad = {}, {}
+    for _, key in ipairs(keys) do
+        local list = is_key(key) and good or bad
+        list[#list + 1] = key
+        if list == good and st.core:writes_source("delete") then
+            check_model("cache:delete_many", st, key)
+        end
+    end
+    local errs, first = delete_together(st, good, o)
+    local more, next_first = delete_each(self, bad, o)
+    for key, err in next, more do
+        errs[key] = err
+    end
+    return errs, first or next_first
+end
+
+function writes.delete_many(self, keys, opts)
+    local st = check(self, "delete_many")
+    local list = reads.distinct("cache:delete_many", keys)
+    local o = options.verb("delete_many", opts)
+    local fine, code, message = st.core:enter()
+    if not fine then
+        return nil, errors.new(code, message)
+    end
+    local errs, first
+    if st.shares then
+        errs, first = delete_list(self, st, list, o)
+    else
+        errs, first = delete_each(self, list, o)
+    end
     if first then
-        return nil, errors.new(first.code, first.message, first, { errs = errs })
+        return then_tell(st, nil, errors.new(first.code, first.message, first, { errs = errs }))
+    end
+    return then_tell(st, true)
+end
+
+---- what the shared tier is told, no value among it ------------------------------------------------------------------
+
+-- Steps what was begun for the shared tier to its end. The operation (the caller finishes it), or nil and an error.
+local function forget(st, kind, keys, o)
+    local stuck = drive.stuck(st)
+    if stuck then
+        return nil, stuck
+    end
+    local op, code, message = st.core:forget_op(kind, keys, o)
+    if not op then
+        return nil, errors.new(code, message)
+    end
+    local fine, err = drive.write(st, op, {})
+    st.sched:forget(op:id())
+    return fine and op or nil, err
+end
+
+-- true or nil and an error: was the one key forgotten, or all of them?
+local function forgotten(st, kind, keys, o)
+    local op, err = forget(st, kind, keys, o)
+    if not op then
+        return nil, err
+    end
+    local fine, code, message = op:forgotten(1)
+    op:finish()
+    if not fine then
+        return nil, errors.new(code, message)
     end
     return true
+end
+
+local function touch_shared(st, key, ttl)
+    local op, err = forget(st, "touch", { key }, { ttl = ttl })
+    if not op then
+        return nil, err
+    end
+    local held = op:was_held()
+    local fine, code, message = op:forgotten(1)
+    op:finish()
+    if not fine then
+        return nil, errors.new(code, message)
+    end
+    return held
 end
 
 function writes.touch(self, key, ttl)
     local st = check(self, "touch")
     check_key("cache:touch", key)
     options.ttl_argument("touch", ttl)
+    if st.shares then
+        return then_tell(st, touch_shared(st, key, ttl))
+    end
     local held, code, message = st.core:touch(key, ttl)
     if code then
         return nil, errors.new(code, message)
@@ -183,22 +289,26 @@ end
 function writes.invalidate(self, key, opts)
     local st = check(self, "invalidate")
     check_key("cache:invalidate", key)
-    options.verb("invalidate", opts)
+    local o = options.verb("invalidate", opts)
+    if st.shares then
+        return then_tell(st, forgotten(st, "keys", { key }, o))
+    end
     local fine, code, message = st.core:drop(key)
     if not fine then
         return nil, errors.new(code, message)
     end
-    state.spread(st, key)
     return then_tell(st, true)
 end
 
 function writes.invalidate_all(self)
     local st = check(self, "invalidate_all")
+    if st.shares then
+        return then_tell(st, forgotten(st, "all"))
+    end
     local fine, code, message = st.core:drop_all()
     if not fine then
         return nil, errors.new(code, message)
     end
-    state.spread(st)
     return then_tell(st, true)
 end
 
@@ -221,12 +331,19 @@ local function open_bypass(st, keys)
     end
 end
 
-local function end_write(st, keys, marks, close_bypass, fine, ...)
-    close_bypass()
-    marks:release()
-    for _, key in ipairs(keys) do
-        state.spread(st, key)
+-- The shared tier hears of the end before the marks go here. What it does not confirm is sent again; where it could not
+-- be told at all, the marks see to that.
+local function close_bracket(st, keys, token)
+    local op = token and forget(st, "close", keys, { token = token })
+    if op then
+        op:finish()
     end
+    return op ~= nil
+end
+
+local function end_write(st, keys, marks, token, close_bypass, fine, ...)
+    close_bypass()
+    marks:release(close_bracket(st, keys, token))
     if fine then
         return then_tell(st, ...)
     end
@@ -243,7 +360,17 @@ function writes.write(self, keys, fn, ...)
     if not marks then
         return nil, errors.new(code, message)
     end
-    return end_write(st, list, marks, open_bypass(st, list), xpcall(fn, errors.handler, ...))
+    local token
+    if st.shares then
+        token = st.core:token()
+        local op, err = forget(st, "open", list, { token = token })
+        if not op then
+            marks:release(true)
+            return then_tell(st, nil, err)
+        end
+        op:finish() -- out of reach: the writing goes on, and what is held there is dropped later
+    end
+    return end_write(st, list, marks, token, open_bypass(st, list), xpcall(fn, errors.handler, ...))
 end
 
 return writes
