@@ -22,7 +22,7 @@ void ldr_ear_init(ldr_ear *e, ldr_tending *t)
     e->fd = -1;
     e->link = NULL;
     atomic_store(&e->hears, false);
-    e->was_lost = e->refused = false;
+    e->was_lost = e->complained = e->refused = false;
     e->dial_us = e->wait_us = e->heard_us = e->pinged_us = 0;
     e->rng.s = t->flow->seed ^ (uint64_t)(uintptr_t)e;
     ldr_err_clear(&e->why);
@@ -47,6 +47,14 @@ static void back_off(ldr_ear *e, int64_t now_us)
     e->dial_us = now_us + (int64_t)((double)e->wait_us * (1 - ldr_rng_unit(&e->rng) / 2));
 }
 
+/* Once an outage, not once a try. */
+static void complain(ldr_ear *e)
+{
+    if (!e->complained)
+        ldr_flow_error(e->tend->flow, ldr_slice_str(""), &e->why);
+    e->complained = true;
+}
+
 static void give_up(ldr_ear *e, int64_t now_us)
 {
     bool heard = atomic_load(&e->hears);
@@ -55,11 +63,11 @@ static void give_up(ldr_ear *e, int64_t now_us)
         e->why = *err;
     ldr_ear_close(e);
     back_off(e, now_us);
-    if (!heard)
-        return;
-    e->was_lost = true;
-    ldr_tend_lost(e->tend);
-    ldr_flow_error(e->tend->flow, ldr_slice_str(""), &e->why);
+    if (heard) {
+        e->was_lost = true;
+        ldr_tend_lost(e->tend);
+    }
+    complain(e);
 }
 
 /* ---- what is heard --------------------------------------------------------------------------------------------- */
@@ -78,6 +86,7 @@ static void tell_reconnect(ldr_ear *e)
 static void confirmed(ldr_ear *e)
 {
     e->wait_us = 0;
+    e->complained = false;
     ldr_tend_subscribed(e->tend);
     ldr_links_up(e->tend->flow->links);
     if (e->was_lost)
@@ -169,12 +178,15 @@ static void dial(ldr_ear *e, int64_t now_us)
 {
     ldr_flow *f = e->tend->flow;
     e->fd = ldr_links_dial(f->links, ldr_time_add(now_us, DIAL_US), &e->why);
-    if (e->fd >= 0)
+    if (e->fd >= 0) {
         e->link = ldr_link_new(&f->mem, ldr_links_address(f->links), &limits);
+        ldr_fail_oom(&e->why); /* counts where there is no link */
+    }
     now_us = ldr_clock_now(&f->clock);
     if (!e->link) {
         ldr_ear_close(e);
         back_off(e, now_us);
+        complain(e);
         return;
     }
     e->heard_us = now_us;

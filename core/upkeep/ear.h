@@ -17,6 +17,7 @@ typedef struct ldr_ear {
     ldr_link *link;     /* NULL: none */
     atomic_bool hears;  /* the subscription stands; read by any thread */
     bool was_lost;      /* it stood before */
+    bool complained;    /* an error was told since it stood last */
     bool refused;       /* the server will not have the subscription */
     int64_t dial_us;    /* without a link: when the next is tried */
     int64_t wait_us;    /* the last back-off, 0: none */

@@ -1,7 +1,7 @@
 /* listener.c - see listener.h. One thread: tends when that is due, then waits for the subscriber link, for a poke, or for
  * what is due next; all in bounded portions, so that neither starves the other.
  *
- * A fork waits until the thread does nothing but wait (base/thread.h). The child closes what it inherited and writes
+ * A fork waits until the thread does nothing but wait for the server (base/thread.h). The child closes what it inherited and writes
  * nothing there; where it starts anew, all of it is its own. */
 #include "upkeep/listener.h"
 
@@ -62,7 +62,9 @@ static void tend(ldr_listener *l)
     }
     for (ldr_want want; (want = ldr_op_step(op)).kind == LDR_WANT_TALK;) {
         int64_t until = atomic_load(&l->stopping) ? atomic_load(&l->stop_us) : LDR_NEVER;
+        ldr_thread_come_out(); /* a fork must not wait for a server; links know what to do in a child */
         ldr_links_talk(l->flow->links, want.exchange, until < want.deadline_us ? until : want.deadline_us);
+        ldr_thread_go_inside();
     }
     ldr_op_end(op);
 }

@@ -387,6 +387,31 @@ static void stopping_does_not_wait_longer(void **state)
     assert_true(ldr_resend_any(t->b.flow.resend));
 }
 
+/* A server that freezes in the middle of a talk does not hold up who forks. */
+static void a_fork_does_not_wait_for_the_server(void **state)
+{
+    bed *t = *state;
+    begin(t);
+    settle(t);
+    kill(t->server, SIGSTOP);
+    WAIT(t, 5, ldr_links_down(t->b.flow.links));
+    int64_t longest = 0;
+    for (int i = 0; i < 50; i++) {
+        int64_t from = machine_us();
+        pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        int64_t took = machine_us() - from;
+        longest = took > longest ? took : longest;
+        waitpid(child, NULL, 0);
+        for (int k = 0; k < 10; k++)
+            nap();
+    }
+    assert_true(longest < LDR_SEC / 4); /* a talk with it takes half a second */
+    kill(t->server, SIGCONT);
+    WAIT(t, 3, ldr_listener_hears(t->l) && !ldr_links_down(t->b.flow.links));
+}
+
 /* ---- a flood ---------------------------------------------------------------------------------------------------- */
 
 #define FLOOD 200000
@@ -552,6 +577,7 @@ static void a_server_that_is_not_there_costs_little(void **state)
 {
     bed *t = *state;
     stop_server(t);
+    ldr_events_listen(&t->b.flow.events, 1u << LDR_EVENT_error);
     assert_true(ldr_listener_start(t->l));
     struct timespec a, b;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
@@ -560,6 +586,11 @@ static void a_server_that_is_not_there_costs_little(void **state)
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
     double busy = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
     assert_true(busy < 0.3);
+    ldr_event *e = ldr_events_take(&t->b.flow.events); /* told once, not once a try */
+    assert_non_null(e);
+    assert_string_equal(e->code, "unavailable");
+    ldr_events_drop(&t->b.flow.events, e);
+    assert_null(ldr_events_take(&t->b.flow.events));
     start_server(t);
     WAIT(t, 2, ldr_listener_hears(t->l));
     heard_again(t);
@@ -579,6 +610,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unconfirmed_drops_are_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_sends_what_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_does_not_wait_longer, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_fork_does_not_wait_for_the_server, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_starves_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_child_listens_for_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(the_same_listener_starts_anew_in_a_child, setup, teardown),
