@@ -84,6 +84,8 @@ static bool read_cell(const answer *a, ldr_l2_item *item, ldr_slice bytes)
     marked = false;
 #endif
     uint64_t gen = atomic_load_explicit(&a->l->gen, memory_order_relaxed);
+    if (gen == 0 && a->verb == LDR_L2_LEASE) /* not known yet: the script looked itself */
+        gen = c.gen;
 #ifdef LDR_BUG_GENERATION_BLIND
     gen = c.gen;
 #endif

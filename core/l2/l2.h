@@ -27,7 +27,7 @@ enum ldr_l2_verb {
     LDR_L2_PUT,        /* a write of the tiers alone: on its conditions; draws a version where none is given. record NULL: a
                           tombstone of that version */
     LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions. Ends
-                          the own mark where a token is given; another's stands */
+                          the own mark where a token is given; another's stands, but without a version its writer's SET is refused */
     LDR_L2_TOUCH,      /* another soft expiry; hard moves along */
     LDR_L2_DROP_ALL,   /* a new generation: one item whose key is not looked at, or none (then ex->err says why it failed) */
     LDR_L2_N_VERBS

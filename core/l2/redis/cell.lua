@@ -16,6 +16,7 @@
 -- A reply is { state, server's time, version, extra, damaged [, cell] }; the states are those of enum ldr_l2_state.
 local HELD, LEASED, TAKEN, MARKED, DONE, REFUSED, CONFLICT = 1, 2, 3, 4, 5, 6, 7
 local ZERO, NONE, NEVER = '0000000000000000', '0000000000000000000', '9999999999999999'
+local POISON = 'ffffffffffffffff' -- the token of a mark that is nobody's: no writer's set is taken under it
 local HEAD, AHEAD = 200, 3600000000
 local key, bell, origin = KEYS[1], KEYS[2], ARGV[1]
 local clock = redis.call('TIME')
@@ -77,11 +78,13 @@ end
 local function forget(c)
   if not c.value then return end
   c.floor = higher(c.version, c.floor)
-  c.version, c.asked, c.soft, c.gen = NONE, ZERO, ZERO, ZERO
+  c.version, c.asked, c.soft = NONE, ZERO, ZERO
   c.value, c.gone = false, true
 end
 
--- The cell as the namespace's generation has it. Asked for with '?' and a random one where the asker does not know it yet.
+-- The cell as the namespace's generation has it, and that. Asked for with '?' and a random one where the asker does not know
+-- it yet. What is no value's is the lease's or the mark's: who fills or sets in another generation than he began in was
+-- overtaken by an invalidate_all, and what he has may be of before.
 local function of_generation(c, gen)
   if gen:byte(1) == 63 then
     local known = redis.call('HGET', bell, 'g')
@@ -128,7 +131,7 @@ local function keep(c, tombstone)
   elseif says_nothing(c) then
     redis.call('DEL', key)
   else
-    redis.call('SETRANGE', key, 0, head(c):sub(1, 104))
+    redis.call('SETRANGE', key, 0, head(c))
     local left, least = redis.call('PTTL', key), needs(c)
     if left >= 0 and left < least then redis.call('PEXPIRE', key, string.format('%.0f', least)) end
   end

@@ -1,7 +1,8 @@
 -- drop.lua - forget: the value goes, a tombstone stays.  origin gen condition version tombstone token
 --
 -- condition: as in put.lua. The tombstone's floor is the highest version known, the given one too. The lease breaks; the own
--- mark ends, another's stands: its writer may still set what it wrote. It begins with DEL, which passes at maxmemory, and so
+-- mark ends. Another's stands, and its writer may still set a version that is not below the floor; where no version is given
+-- nobody may: what he wrote may be of before what is forgotten here. It begins with DEL, which passes at maxmemory, and so
 -- does then what follows. Others are told the version that was given: 0 makes them drop whatever they hold.
 local condition, version = ARGV[3], ARGV[4]
 local c = read()
@@ -18,6 +19,10 @@ c = c or blank()
 unlease(c)
 forget(c)
 c.floor = higher(c.floor, version)
-if c.mark == ARGV[6] then c.mark, c.m_end = ZERO, 0 end
+if c.mark == ARGV[6] then
+  c.mark, c.m_end = ZERO, 0
+elseif version == NONE and c.mark ~= ZERO then
+  c.mark = POISON
+end
 if not says_nothing(c) then save(c, '', tonumber(ARGV[5]) / 1000) end
 return reply(DONE, c)

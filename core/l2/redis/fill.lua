@@ -1,6 +1,6 @@
 -- fill.lua - what was loaded, where the lease stands.  origin gen token version tombstone age asked ttl stale value
 --
--- Refused where the lease is not the asker's (any more): it broke, it ended, or the cell was evicted. A missing lease refuses
+-- Refused where the lease is not the asker's (any more): it broke, it ended, the cell was evicted, all was invalidated. A missing lease refuses
 -- the fill, never "set if absent": what was loaded may be older than a write that nobody remembers. Refused, too, where it
 -- has a version that is below what is known, and where it is too large for Redis (value ''). The lease is over in any case where it was the asker's.
 local gen, token, version, tombstone, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[10]
@@ -8,6 +8,10 @@ local c = read()
 if not c or c.lease ~= token then return reply(REFUSED, c, 0) end
 c, gen = of_generation(c, gen)
 unlease(c)
+if c.gen ~= gen then
+  keep(c, tombstone)
+  return reply(REFUSED, c, 0)
+end
 c.floor = higher(c.version, c.floor)
 if version ~= NONE and version < c.floor then
   keep(c, tombstone)
@@ -17,7 +21,7 @@ if value == '' then
   keep(c, tombstone)
   return reply(REFUSED, c, 2)
 end
-c.version, c.floor, c.gen, c.value = version, higher(version, c.floor), gen, true
+c.version, c.floor, c.value = version, higher(version, c.floor), true
 local ms = expiry(c, ARGV[6], ARGV[7], ARGV[8], ARGV[9])
 save(c, value, ms)
 return reply(DONE, { version = version, floor = version })

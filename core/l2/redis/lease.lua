@@ -5,7 +5,8 @@
 -- its holder will be asked to say when it is over. Else the lease is the asker's. The same asker again gets it again. A value
 -- that is stale stays, for who fails to load. No lease is given on what was not read.
 local gen, token, us, force, bad, tombstone = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6] == '1', ARGV[7]
-local c = of_generation(read(true), gen)
+local c
+c, gen = of_generation(read(true), gen)
 if c and bad then forget(c) end
 if c and c.mark ~= ZERO then return reply(MARKED, c, 0, true) end
 if c and c.value and not force and now < tonumber(c.soft) then return reply(HELD, c, 0, true) end
@@ -18,6 +19,6 @@ if c and c.lease ~= ZERO and c.lease ~= token and not force then
 end
 local is_new = not c
 c = c or blank()
-c.lease, c.l_end = token, now + us
+c.lease, c.l_end, c.gen = token, now + us, gen
 if is_new then save(c, '', 0) else keep(c, tombstone) end
 return reply(LEASED, c, 0, true)

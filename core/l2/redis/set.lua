@@ -2,14 +2,13 @@
 --
 -- value '': nothing of it can be kept, and the cell becomes a tombstone with that version as its floor. Version 0: the source
 -- has none; for a value one is drawn. It is taken
---   under the own mark, where it is not older than what is known;
+--   under the own mark, where it is not older than what is known, and all was not invalidated since;
 --   under no mark or another's, where a value of a lower version is held and no newer one is known. Another's mark stays.
 -- Where the cell is missing it stays missing: who was evicted meanwhile, an older one or a newer one, nobody knows.
 -- Where it is not taken what is held must not be older than it: by version, or, without one, by forgetting. Then two writes
 -- overlapped whose order nobody knows: the mark becomes nobody's, so that the other's set is not taken either.
 -- In any case the own mark ends, and so does the lease (its holder may have asked the source before this write), and the others
 -- hear that there is something new.
-local POISON = 'ffffffffffffffff'
 local gen, token, version, tombstone, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[10]
 local kind = value == '' and 'd' or 's'
 local c
@@ -18,13 +17,14 @@ if not c then
   ring(version == NONE and 'd' or kind, version)
   return reply(REFUSED, nil, 0)
 end
-local own, known = c.mark == token, higher(c.version, c.floor)
+local was_own, known = c.mark == token, higher(c.version, c.floor)
+local own = was_own and c.gen == gen
 local drawn = version == NONE and value ~= '' and own and draw(c) or version
 local taken = own and (version == NONE and (value == '' or drawn ~= NONE) or version ~= NONE and version >= known)
   or not own and version ~= NONE and c.version ~= NONE and c.version < version and c.floor <= version
 ring(version == NONE and not taken and 'd' or kind, drawn)
 unlease(c)
-if own then
+if was_own then
   c.mark, c.m_end = ZERO, 0
 elseif version == NONE and c.mark ~= ZERO then
   c.mark = POISON
