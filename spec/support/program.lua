@@ -10,10 +10,11 @@ return function(name, sources)
     end
     local source, target = ("spec/support/%s.c"):format(name), "build/probe/" .. name
     sources = source .. " " .. (sources or "")
-    local _, is_older = shell.run(("test -f %s && test -z \"$(find %s -newer %s)\""):format(target, sources, target))
+    local _, is_older = shell.run(("test -f %s && test -z \"$(find %s spec/support/*.h -newer %s)\"")
+        :format(target, sources, target))
     if is_older ~= 0 then
-        local compile = "mkdir -p build/probe && ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -g -Icore -Icore/include "
-            .. "-Ispec/core -o %s.$$ %s && mv %s.$$ %s"
+        local compile = "mkdir -p build/probe && ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O1 -g "
+            .. "-Icore -Icore/include -Ispec/core -o %s.$$ %s && mv %s.$$ %s"
         local words, status = shell.run(compile:format(target, sources, target, target))
         assert(status == 0, "cannot build " .. target .. ":\n" .. words)
     end

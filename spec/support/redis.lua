@@ -61,10 +61,10 @@ function client:close()
     end
 end
 
--- ---- commands --------------------------------------------------------------------------------------------------------
+-- ---- commands ------------------------------------------------------------------------------------------------------
 
--- The reply as resp.lua gives it ({ err = }, { ok = }, false); raises where none comes. One connection for all, made anew
--- after a restart or a fork.
+-- The reply as resp.lua gives it ({ err = }, { ok = }, false); raises where none comes. One connection for all,
+-- made anew after a restart or a fork.
 function methods:ask(...)
     if self.client and self.client.owner ~= posix.getpid() then
         self.client = nil
@@ -99,7 +99,7 @@ function methods:info(field)
     return self:call "INFO":match("\n" .. field .. ":([^\r\n]*)")
 end
 
--- ---- life ------------------------------------------------------------------------------------------------------------
+-- ---- life ----------------------------------------------------------------------------------------------------------
 
 local function answers(self)
     local one = redis.dial(self.path)
