@@ -96,36 +96,46 @@ void ldr_l2_expire(ldr_l2 *l)
     atomic_store(&l->read_us, INT64_MIN);
 }
 
+/* Whether what was told is the last there is, the next question finds out. */
 void ldr_l2_set_generation(ldr_l2 *l, uint64_t gen)
 {
     pthread_mutex_lock(&l->lock);
     if (gen != atomic_load(&l->gen)) {
         atomic_store(&l->gen, gen);
+        atomic_store(&l->read_us, INT64_MIN);
+        l->told = gen;
         l->fence_us = LDR_NEVER;
     }
     pthread_mutex_unlock(&l->lock);
 }
 
-/* True: the generation moved, and not by what was told here. */
+static void learn(ldr_l2 *l, const ldr_l2_reading *r)
+{
+    atomic_store(&l->gen, r->gen);
+    atomic_store(&l->read_us, r->gen ? r->sent_us : INT64_MIN);
+    l->fence_us = r->gen ? r->sent_us : l->fence_us;
+    l->told = 0;
+}
+
+/* True: the generation moved, and not by what was told here. What was told and what was read may each be the older one:
+ * then none is known, and nothing is served, until a question that is put from now on is answered. */
 static bool note_generation(ldr_l2 *l, const ldr_l2_reading *r)
 {
-    uint64_t known = atomic_load(&l->gen);
-    if (known == 0 || r->gen == known || r->gen == 0) {
-        atomic_store(&l->gen, r->gen);
-        atomic_store(&l->read_us, r->gen ? r->sent_us : INT64_MIN);
-        l->fence_us = r->gen ? r->sent_us : l->fence_us;
+    uint64_t known = atomic_load(&l->gen), last = known ? known : l->told;
+    if (r->gen == last || r->gen == 0) {
+        learn(l, r);
         return false;
     }
-    if (r->sent_us < l->fence_us) { /* perhaps of before: it is asked once more */
-        if (l->fence_us == LDR_NEVER)
+    if (last != 0 && r->sent_us < l->fence_us) {
+        if (l->fence_us == LDR_NEVER) {
             l->fence_us = r->now_us;
+            atomic_store(&l->gen, 0);
+        }
         atomic_store(&l->read_us, INT64_MIN);
         return false;
     }
-    atomic_store(&l->gen, r->gen);
-    atomic_store(&l->read_us, r->sent_us);
-    l->fence_us = r->sent_us;
-    return true;
+    learn(l, r);
+    return last != 0;
 }
 
 /* True: the number fell, or the generation is gone: the server was emptied, or restored from an old copy. */

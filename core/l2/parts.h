@@ -27,6 +27,7 @@ struct ldr_l2 {
     atomic_bool bell_is_strange; /* something of another type lies in the bell's place: it is deleted first */
 
     pthread_mutex_t lock;
+    uint64_t told;              /* a generation that was told and not yet read; 0: none */
     int64_t fence_us;           /* a generation that was asked for earlier is not news; LDR_NEVER: since it was told */
     bool knows_sequence;
     uint64_t sequence;
