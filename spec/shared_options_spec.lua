@@ -4,6 +4,7 @@ local bed = require "spec.support.bed"
 local larder = require "larder"
 local options = require "larder.options"
 local redis = require "spec.support.redis"
+local shared = require "spec.support.shared"
 
 local misuse = bed.misuse
 local NOBODY = "redis+unix:///nowhere/redis.sock"
@@ -78,7 +79,7 @@ describe("l2 and bus", function()
         local rows, n = {}, 0
         local function open(pattern)
             n = n + 1
-            return assert(larder.open { name = "p" .. n, pattern = pattern, l2 = server.url,
+            return assert(shared.open { name = "p" .. n, pattern = pattern, l2 = server.url,
                 source = larder.source.functions {
                     load = function(key) return rows[key] end,
                     store = function(key, value) rows[key] = value return true end,

@@ -168,11 +168,12 @@ static void answer_loaded(ldr_reading *g, ldr_get_key *k)
     ldr_get_answer_with(g, k, &a);
 }
 
-/* With what the shared shelf held past its soft expiry; false: nothing, or nothing within its hard expiry. */
+/* With what the shared shelf held; false: nothing, or nothing within its hard expiry. (To who asked for a refresh, what is
+ * fresh is no answer.) */
 static bool answer_shared_stale(ldr_reading *g, ldr_get_key *k)
 {
     const ldr_stale *s = k->flight->stale;
-    if (!s || g->now_us >= s->hard_us)
+    if (!s || g->now_us >= s->hard_us || (g->asking.refresh && g->now_us < s->soft_us))
         return false;
     ldr_get_answer_with(g, k, &(ldr_answer){.value = {s->bytes, s->n}, .kind = s->kind, .outcome = LDR_STALE, .tier = LDR_TIER_L2,
                                     .version = s->version, .asked_us = s->asked_us, .soft_us = s->soft_us,

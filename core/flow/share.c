@@ -204,10 +204,12 @@ static void asked_lease(ldr_share *s, ldr_share_key *k)
     case LDR_L2_TAKEN:
         k->need = LDR_SHARE_WAIT;
         return;
-    case LDR_L2_HELD:
+    case LDR_L2_HELD: {
+        bool forced = k->item.force;
         k->right = LDR_RIGHT_NONE;
-        k->need = may_serve(s, k) ? LDR_SHARE_SERVE : LDR_SHARE_LOAD;
-        break;
+        k->need = may_serve(s, k) ? LDR_SHARE_SERVE : forced || !k->item.force ? LDR_SHARE_LOAD : LDR_SHARE_LEASE;
+        break; /* of another shape: the lease is asked for once more, whatever is held */
+    }
     case LDR_L2_MARKED:
         k->right = LDR_RIGHT_NONE;
         k->need = LDR_SHARE_LOAD;

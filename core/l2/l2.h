@@ -26,7 +26,8 @@ enum ldr_l2_verb {
     LDR_L2_UNMARK,     /* a write that certainly had no effect: ends the mark, what was held stands */
     LDR_L2_PUT,        /* a write of the tiers alone: on its conditions; draws a version where none is given. record NULL: a
                           tombstone of that version */
-    LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions. Ends
+    LDR_L2_DROP,       /* forget: a tombstone with `version` as its floor (0: the highest known); on its conditions. Without a
+                          token a value of that version or a later one stands. Ends
                           the own mark where a token is given; another's stands, but without a version its writer's SET is refused */
     LDR_L2_TOUCH,      /* another soft expiry; hard moves along */
     LDR_L2_DROP_ALL,   /* a new generation: one item whose key is not looked at, or none (then ex->err says why it failed) */

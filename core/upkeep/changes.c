@@ -1,15 +1,22 @@
-/* changes.c - one look at the change table: changed keys are dropped, a gap drops everything. */
+/* changes.c - one look at the change table: changed keys are dropped, a gap drops everything; from the shared shelf, too, by
+ * who sends there what it must forget. */
 #include "upkeep/changes.h"
 
 static void changed(void *ctx, ldr_slice key, int64_t version)
 {
-    ldr_drop_changed(ctx, key, version);
+    ldr_flow *f = ctx;
+    ldr_drop_changed(f, key, version);
+    if (f->resend)
+        ldr_resend_add(f->resend, key, version);
 }
 
 static void flood(void *ctx, const char *why)
 {
+    ldr_flow *f = ctx;
     (void)why;
-    ldr_drop_all(ctx, LDR_CAUSE_GAP);
+    ldr_drop_all(f, LDR_CAUSE_GAP);
+    if (f->resend)
+        ldr_resend_add_all(f->resend);
 }
 
 static int ask(ldr_changes *c, ldr_err *err)

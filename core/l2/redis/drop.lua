@@ -1,5 +1,6 @@
 -- drop.lua - forget: the value goes, a tombstone stays.  origin gen condition version tombstone token
 --
+-- A value of the version that is given or a later one stands, and so does all else: it is what the drop was sent for.
 -- condition: as in put.lua. The tombstone's floor is the highest version known, the given one too. The lease breaks; the own
 -- mark ends. Another's stands, and its writer may still set a version that is not below the floor; where no version is given
 -- nobody may: what he wrote may be of before what is forgotten here. It begins with DEL, which passes at maxmemory, and so
@@ -13,6 +14,7 @@ if condition ~= '*' then
     return reply(CONFLICT, { version = held and c.version or NONE, floor = NONE })
   end
 end
+if version ~= NONE and ARGV[6] == ZERO and c and c.value and c.version >= version then return reply(DONE, c) end
 redis.call('DEL', key)
 ring('d', version)
 c = c or blank()
