@@ -16,10 +16,12 @@
  *   cut N | cut_request N         a connection ends after N more bytes of its replies, or its requests
  *   drop_reply                    the server has done it, but the answer is lost, and the connection ends
  *   flip N MASK                   byte N (from 0) of its replies is xored
- *   garbage HEX | replace HEX     these bytes before the next reply, or in its place
+ *   garbage BYTES                 these before the next reply; BYTES: hex digits, or @FILE
+ *   replace BYTES [K]             these in place of the next reply, or of the K-th of those that come together
+ *   greet BYTES                   these to the next connection, before it asked anything
  *   reset                         all connections end, once; the fault in force stays
  *
- * cut to replace strike one connection, the first that they fit, and then the fault is `pass` again (and `fired` one more).
+ * cut to greet strike one connection, the first that they fit, and then the fault is `pass` again (and `fired` one more).
  * Before a fault may stand `on data` or `on bell` (connections that asked to SUBSCRIBE, or all others), and then `when TEXT`
  * (connections that from now on send a request with this word in it; what stands in one send of the client).
  *
@@ -44,8 +46,8 @@
 #define MOST 256 /* connections */
 
 static const char *const kind_names[] = {"pass", "refuse", "hang", "freeze", "blackhole", "delay", "drip", "cut", "cut_request",
-                                         "drop_reply", "flip", "garbage", "replace"};
-static const int kind_numbers[] = {0, 0, 0, 0, 0, 2, 2, 1, 1, 0, 2, 0, 0};
+                                         "drop_reply", "flip", "garbage", "replace", "greet"};
+static const int kind_numbers[] = {0, 0, 0, 0, 0, 2, 2, 1, 1, 0, 2, 0, 0, 0};
 
 
 typedef struct address {
@@ -157,6 +159,7 @@ static void greet(void)
     }
     state.n_connections++;
     conns[i] = (conn){.client = fd, .server = server, .serial = state.fault.serial};
+    conn_greet(&conns[i]);
 }
 
 /* ---- commands ---- */
@@ -190,15 +193,35 @@ static void drop_fillers(void)
         close(fillers[--n_fillers]);
 }
 
-static bool read_hex(const char *hex, fault *f)
+#define MOST_BYTES (1 << 20)
+
+static size_t read_file(const char *path, char *out)
 {
-    for (f->n_bytes = 0; hex[0] && hex[1] && f->n_bytes < sizeof f->bytes; hex += 2) {
+    FILE *file = fopen(path, "r");
+    size_t n = file ? fread(out, 1, MOST_BYTES, file) : 0;
+    if (file)
+        fclose(file);
+    return n;
+}
+
+static size_t read_hex(const char *hex, char *out)
+{
+    size_t n = 0;
+    for (; hex[0] && hex[1]; hex += 2) {
         char pair[3] = {hex[0], hex[1], 0}, *rest;
-        f->bytes[f->n_bytes++] = (unsigned char)strtoul(pair, &rest, 16);
+        out[n++] = (char)strtoul(pair, &rest, 16);
         if (*rest)
-            return false;
+            return 0;
     }
-    return f->n_bytes > 0 && !hex[0];
+    return hex[0] ? 0 : n;
+}
+
+static bool read_bytes(const char *word, fault *f)
+{
+    static char bytes[MOST_BYTES];
+    f->n_bytes = word[0] == '@' ? read_file(word + 1, bytes) : read_hex(word, bytes);
+    f->bytes = bytes;
+    return f->n_bytes > 0;
 }
 
 static bool read_kind(const char *name, fault *f)
@@ -211,7 +234,7 @@ static bool read_kind(const char *name, fault *f)
     return false;
 }
 
-/* [on data|bell] [when TEXT] KIND [NUMBER|HEX]... */
+/* [on data|bell] [when TEXT] KIND [NUMBER|BYTES]... */
 static const char *set_fault(char *word, char **rest)
 {
     fault f = {.serial = state.fault.serial + 1};
@@ -228,8 +251,8 @@ static const char *set_fault(char *word, char **rest)
     if (!word || !read_kind(word, &f))
         return "no such command";
     char *one = strtok_r(NULL, " ", rest), *two = strtok_r(NULL, " ", rest);
-    if ((f.kind == GARBAGE || f.kind == REPLACE) && !(one && read_hex(one, &f)))
-        return "hex digits are wanted";
+    if (f.kind >= GARBAGE && !(one && read_bytes(one, &f)))
+        return "bytes are wanted: hex digits or @FILE";
     if (kind_numbers[f.kind] > (one != NULL) + (two != NULL))
         return "a number is missing";
     f.a = one ? strtol(one, NULL, 0) : 0;

@@ -8,7 +8,7 @@
 
 #define HELD (1024 * 1024) /* what a direction holds before it reads no more */
 
-enum kind { PASS, REFUSE, HANG, FREEZE, BLACKHOLE, DELAY, DRIP, CUT, CUT_REQUEST, DROP_REPLY, FLIP, GARBAGE, REPLACE, N_KINDS };
+enum kind { PASS, REFUSE, HANG, FREEZE, BLACKHOLE, DELAY, DRIP, CUT, CUT_REQUEST, DROP_REPLY, FLIP, GARBAGE, REPLACE, GREET, N_KINDS };
 enum where { ANY, DATA, BELL };
 enum rule { RING, DROP_ALL, DROP, DOUBLE, LATE, SWAP, STALL };
 
@@ -17,7 +17,7 @@ typedef struct fault {
     enum where where;
     long a, b;
     char word[128];
-    unsigned char bytes[1024];
+    const char *bytes; /* the newest command's */
     size_t n_bytes;
     unsigned serial; /* of the command: counts of a connection begin anew */
 } fault;
@@ -65,5 +65,6 @@ enum kind conn_fault(conn *c);                /* the fault that this connection 
 void conn_read(conn *c, bool is_server);      /* there are bytes, or the end */
 void conn_move(conn *c, int64_t *next_us);    /* sends what is due; *next_us: when to look again */
 void conn_end(conn *c);                       /* hard */
+void conn_greet(conn *c);                     /* it was accepted */
 
 #endif

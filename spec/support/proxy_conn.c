@@ -125,6 +125,55 @@ static void send_down(conn *c, const char *bytes, size_t n, int64_t late_us)
     state.n_down += n;
 }
 
+/* ---- replies ---- */
+
+/* The length of the reply that begins here; 0: it is not whole; -1: this is no reply. */
+static long reply_length(const char *p, size_t n)
+{
+    const char *line = memmem(p, n, "\r\n", 2);
+    if (!line)
+        return n > 65536 ? -1 : 0;
+    size_t head = (size_t)(line - p) + 2;
+    long number = strtol(p + 1, NULL, 10), at = (long)head;
+    if (strchr("+-:", *p))
+        return at;
+    if (*p == '$')
+        return number < 0 ? at : n < head + (size_t)number + 2 ? 0 : at + number + 2;
+    if (*p != '*')
+        return -1;
+    for (long i = 0; i < number; i++) {
+        long one = (size_t)at < n ? reply_length(p + at, n - (size_t)at) : 0;
+        if (one <= 0)
+            return one;
+        at += one;
+    }
+    return at;
+}
+
+/* The K-th of the replies that came together goes. Where they are not whole, all do. */
+static void replace(conn *c, const char *bytes, size_t n)
+{
+    const fault *f = &state.fault;
+    size_t from = 0, to = 0;
+    for (long k = f->b > 0 ? f->b : 1; k > 0; k--) {
+        from = to;
+        long one = from < n ? reply_length(bytes + from, n - from) : 0;
+        to = one > 0 ? from + (size_t)one : n;
+    }
+    fired();
+    send_down(c, bytes, from, 0);
+    send_down(c, f->bytes, f->n_bytes, 0);
+    send_down(c, bytes + to, n - to, 0);
+}
+
+void conn_greet(conn *c)
+{
+    if (conn_fault(c) == GREET) {
+        send_down(c, state.fault.bytes, state.fault.n_bytes, 0);
+        fired();
+    }
+}
+
 /* What the server sent, after the bell's rules, under the fault. */
 static void reply(conn *c, char *bytes, size_t n)
 {
@@ -148,11 +197,13 @@ static void reply(conn *c, char *bytes, size_t n)
         fired();
         return;
     }
-    if (kind == GARBAGE || kind == REPLACE) {
-        send_down(c, (const char *)f->bytes, f->n_bytes, 0);
+    if (kind == REPLACE) {
+        replace(c, bytes, n);
+        return;
+    }
+    if (kind == GARBAGE) {
+        send_down(c, f->bytes, f->n_bytes, 0);
         fired();
-        if (kind == REPLACE)
-            return;
     }
     if (kind == FLIP && f->a >= from && f->a < to) {
         bytes[f->a - from] ^= (char)f->b;
@@ -187,29 +238,6 @@ static void request(conn *c, const char *bytes, size_t n)
 }
 
 /* ---- the bell ---- */
-
-/* The length of the reply that begins here; 0: it is not whole; -1: this is no reply. */
-static long reply_length(const char *p, size_t n)
-{
-    const char *line = memmem(p, n, "\r\n", 2);
-    if (!line)
-        return n > 65536 ? -1 : 0;
-    size_t head = (size_t)(line - p) + 2;
-    long number = strtol(p + 1, NULL, 10), at = (long)head;
-    if (strchr("+-:", *p))
-        return at;
-    if (*p == '$')
-        return number < 0 ? at : n < head + (size_t)number + 2 ? 0 : at + number + 2;
-    if (*p != '*')
-        return -1;
-    for (long i = 0; i < number; i++) {
-        long one = (size_t)at < n ? reply_length(p + at, n - (size_t)at) : 0;
-        if (one <= 0)
-            return one;
-        at += one;
-    }
-    return at;
-}
 
 /* Withholds a message; what is due later lies in `late`, what waits for the next one in `swapped`. */
 static void message(conn *c, char *bytes, size_t n)
