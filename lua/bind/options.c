@@ -207,7 +207,8 @@ int ldr_lua_open_options(lua_State *L)
     lua_settop(L, 2);
     ldr_lua_cache *ud = ldr_lua_cache_new(L);
     ldr_options o = {.size = sizeof o};
-    ldr_environment env = {.hub = ldr_lua_hub(), .virtual_clock = ldr_lua_field_us(L, 1, "virtual_start") != LDR_UNSET};
+    ldr_hub *hub = ldr_lua_field_bool(L, 1, "alone") ? NULL : ldr_lua_hub(); /* alone: as another process would be */
+    ldr_environment env = {.hub = hub, .virtual_clock = ldr_lua_field_us(L, 1, "virtual_start") != LDR_UNSET};
     env.virtual_start_us = ldr_lua_field_us(L, 1, "virtual_start");
     read_shelf(L, &o);
     read_rules(L, &o);

@@ -169,6 +169,7 @@ local function flat(o, host)
     if o.bound_soft and (o.changes == "auto" or o.changes and not o.changes_interval_given) then
         -- how late a change of another program may be heard is half of what may be served late
         given.changes = { interval = math.min(USUAL_INTERVAL, o.bound_soft / 2) }
+    given.alone = host.kind == "test" and host.alone or nil -- of its namesakes it hears only by the bell
     end
     return given
 end
