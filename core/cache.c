@@ -310,10 +310,15 @@ int ldr_cache_enter(ldr_cache *c, ldr_err *err)
     return LDR_OK;
 }
 
-void ldr_cache_poll(ldr_cache *c)
+void ldr_cache_look(ldr_cache *c)
 {
     if (c->changes.interval_us > 0 && !c->chore_runs)
         ldr_changes_look(&c->changes);
+}
+
+void ldr_cache_poll(ldr_cache *c)
+{
+    ldr_cache_look(c);
     ldr_sharing_poll(&c->sharing);
 }
 

@@ -48,6 +48,7 @@ int ldr_cache_new(const ldr_options *o, const ldr_environment *env, ldr_cache **
 int ldr_cache_enter(ldr_cache *c, ldr_err *err);
 /* Runs what is due where there is no thread (virtual clock, poll). */
 void ldr_cache_poll(ldr_cache *c);
+void ldr_cache_look(ldr_cache *c); /* of that only what asks the source */
 /* Closes for all: later calls give LDR_CLOSED. The memory lives until ldr_cache_free. */
 void ldr_cache_shut(ldr_cache *c, int64_t wait_us);
 /* Frees what a shut cache with no operation under way has no more use for: shelf, source, thread. The figures stay. */

@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_IDLE 8
 
@@ -51,12 +52,19 @@ static bool furnish(ldr_sharing *s)
     return s->listener != NULL;
 }
 
+/* Of tokens, which must never be those of another process: two children may start anew in the same moment. */
+static uint64_t token_seed(const ldr_flow *f)
+{
+    uint64_t apart = f->clock.is_virtual ? 0 : (uint64_t)getpid() * 0x9E3779B97F4A7C15u;
+    return (uint64_t)ldr_clock_now(&f->clock) ^ f->seed ^ apart;
+}
+
 int ldr_sharing_furnish(ldr_sharing *s, ldr_err *err)
 {
     ldr_flow *f = s->flow;
     if (!s->is_on)
         return LDR_OK;
-    ldr_l2_options o = {.name = s->name, .tombstone_us = s->tombstone_us, .seed = ldr_clock_now(&f->clock) ^ f->seed};
+    ldr_l2_options o = {.name = s->name, .tombstone_us = s->tombstone_us, .seed = token_seed(f)};
     int code = ldr_l2_new(&o, &f->mem, &f->l2, err);
     if (code == LDR_OK && !furnish(s))
         code = ldr_fail_oom(err);

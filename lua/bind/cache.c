@@ -491,15 +491,36 @@ static int cache_advance(lua_State *L)
     return 0;
 }
 
+/* poll(look_only) -> true | nil, code, message. look_only: the source is asked for changes; who polls carries the rest */
 static int cache_poll(lua_State *L)
 {
     ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
     ldr_err err;
     if (enter(L, ud, 0, &err) != LDR_OK)
         return ldr_lua_fail(L, &err);
-    ldr_cache_poll(ud->shared->cache);
+    if (lua_toboolean(L, 2))
+        ldr_cache_look(ud->shared->cache);
+    else
+        ldr_cache_poll(ud->shared->cache);
     lua_pushboolean(L, true);
     return 1;
+}
+
+/* hear(bytes): the bell rang; hear(true): a subscription stands from now on; hear(false): it does no more. For a test host,
+ * which has no listener */
+static int cache_hear(lua_State *L)
+{
+    ldr_sharing *s = &ldr_lua_cache_check(L, 1)->shared->cache->sharing;
+    ldr_slice bytes;
+    if (!s->tends)
+        return luaL_error(L, "hear: this cache has a listener of its own, or nothing to hear");
+    if (lua_isboolean(L, 2)) {
+        (lua_toboolean(L, 2) ? ldr_tend_subscribed : ldr_tend_lost)(&s->tending);
+        return 0;
+    }
+    bytes.p = luaL_checklstring(L, 2, &bytes.n);
+    ldr_tend_message(&s->tending, bytes);
+    return 0;
 }
 
 /* enter() -> true | nil, code, message */
@@ -543,7 +564,9 @@ static const luaL_Reg methods[] = {
     {"listen", cache_listen},   {"event", cache_event},   {"now", cache_now},         {"advance", cache_advance},
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
     {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
-    {"mark", ldr_lua_mark}, {"forget_op", ldr_lua_forget_op}, {"token", ldr_lua_token}, {"shares", cache_shares},     {"read", cache_read},   {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble},
+    {"mark", ldr_lua_mark},     {"forget_op", ldr_lua_forget_op}, {"token", ldr_lua_token}, {"shares", cache_shares},
+    {"read", cache_read},       {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble}, {"tend_op", ldr_lua_tend_op},
+    {"hear", cache_hear},
     {NULL, NULL},
 };
 

@@ -219,6 +219,23 @@ int ldr_lua_forget_op(lua_State *L)
     return ldr_lua_fail(L, &err);
 }
 
+/* cache:tend_op() -> op: a round of tending, for a test host that carries talks itself; nothing: there is no need of one */
+int ldr_lua_tend_op(lua_State *L)
+{
+    ldr_lua_cache *ud = ldr_lua_cache_check(L, 1);
+    ldr_cache *c = ud->shared->cache;
+    ldr_err err = {0};
+    if (!c->sharing.tends || ldr_cache_enter(c, &err) != LDR_OK)
+        return 0;
+    ldr_lua_op *lop = ldr_lua_op_new(L, ud->shared);
+    ldr_owner owner = owner_of(L, lop, false, 0);
+    lop->op = ldr_tend_begin(&c->sharing.tending, &owner);
+    if (lop->op)
+        return 1;
+    ldr_lua_op_finish(lop);
+    return 0;
+}
+
 /* cache:token() -> 16 hex digits */
 int ldr_lua_token(lua_State *L)
 {

@@ -120,9 +120,12 @@ function verbs.poll(self, seconds)
     if seconds ~= nil and not schema.seconds(seconds) then
         schema.refuse("cache:poll", "the time", "seconds, 0 or more", seconds)
     end
-    local fine, code, message = st.core:poll()
+    local tends = st.sched.redis ~= nil
+    local fine, code, message = st.core:poll(tends)
     if not fine then
         return nil, errors.new(code, message)
+    elseif tends then
+        st.sched:tend(st.core)
     end
     return state.then_tell(st, true)
 end
@@ -165,11 +168,11 @@ local function flat(o, host)
     end
     given.asks_ttl = o.ttl_fn ~= nil or o.stale_ttl_fn ~= nil or o.negative_ttl_fn ~= nil
     given.virtual_start = host.kind == "test" and host:now() or nil
-    given.seed = host.kind == "test" and host.seed or nil
+    given.seed = host.kind == "test" and host:next_seed() or nil
+    given.alone = host.kind == "test" and host.alone or nil -- of its namesakes it hears only by the bell
     if o.bound_soft and (o.changes == "auto" or o.changes and not o.changes_interval_given) then
         -- how late a change of another program may be heard is half of what may be served late
         given.changes = { interval = math.min(USUAL_INTERVAL, o.bound_soft / 2) }
-    given.alone = host.kind == "test" and host.alone or nil -- of its namesakes it hears only by the bell
     end
     return given
 end

@@ -17,11 +17,11 @@ local LOOK = 1 -- seconds
 
 local run
 
--- Steps once, as far as C comes. First result: the host cannot wait here and must not be blocked.
+-- Steps once, as far as C comes, which leaves talks to a host that carries them itself (`redis`). First result: the host cannot wait here and must not be blocked.
 local function step(sched, op)
     local can_wait = sched:can_wait()
     local stuck = not can_wait and sched.stuck ~= nil
-    return stuck, op:run(not can_wait and not stuck, stuck)
+    return stuck, op:run(not can_wait and not stuck and not sched.redis, stuck)
 end
 
 -- The host's error where the caller can neither wait nor be blocked; else nil.

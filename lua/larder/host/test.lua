@@ -73,7 +73,8 @@ end
 
 -- A scheduler (see scheduler.lua) on a virtual clock. options: seed (default 1), start (seconds), trace = true,
 -- moved = function(by, now) after each step of the clock, poll = function(seconds or nil) -> ids, overflow and
--- pending = function() -> n for real work. Beside a scheduler's functions it has advance and trace.
+-- pending = function() -> n for real work, redis = function(bytes) -> reply bytes, or nil (none came): the server of the
+-- caches' l2, which may let time pass. Without it a real one is talked to, in no time. Beside a scheduler's functions it has advance and trace.
 function test.new(options)
     options = options or {}
     local host = { at = options.start or START, moved = options.moved, poll = options.poll, pending = options.pending,
@@ -104,6 +105,13 @@ function test.new(options)
         move_to(host, host.at + seconds)
     end
 
+    -- The seed of the next cache: no two draw the same tokens.
+    local n_caches = 0
+    function sched.next_seed()
+        n_caches = n_caches + 1
+        return sched.seed + (n_caches - 1) * 1000003
+    end
+
     -- From now on the clock of this cache (its core) moves with this one.
     function sched.attach(_, ud)
         host.caches[ud] = true
@@ -113,7 +121,42 @@ function test.new(options)
     -- Runs what is due in the caches: they look for changes that others made.
     function sched.poll()
         for ud in next, host.caches do
-            ud:poll()
+            ud:poll(sched.redis ~= nil)
+            if sched.redis then
+                sched:tend(ud)
+            end
+        end
+    end
+
+    -- The bell rang with these bytes; true: a subscription stands from now on, false: it does no more. All caches with an
+    -- l2 hear it.
+    function sched.hear(_, what)
+        for ud in next, host.caches do
+            if ud:shares() then
+                ud:hear(what)
+            end
+        end
+    end
+
+    -- A round of what a listener does, its talks carried as those of an operation are.
+    function sched:tend(ud)
+        local op = ud:tend_op()
+        while op and op:run() == "job" do
+            self:job(op)
+        end
+        if op then
+            op:finish()
+        end
+    end
+
+    -- What an operation wants done: a talk with the shared tier is carried by options.redis, where there is one.
+    sched.redis = options.redis
+    function sched.job(_, op)
+        local bytes = options.redis and op:bytes()
+        if bytes then
+            op:feed(options.redis(bytes))
+        else
+            op:job()
         end
     end
 
