@@ -102,6 +102,8 @@ void ldr_sharing_empty(ldr_sharing *s, bool is_foreign)
     ldr_flow *f = s->flow;
     if (!s->is_on)
         return;
+    if (s->leaving && f->links)
+        s->leaving(s->ctx);
     if (is_foreign && f->links)
         ldr_links_forked(f->links);
     if (s->tends)

@@ -16,6 +16,8 @@ typedef struct ldr_sharing {
     ldr_tending tending;    /* ... where whoever polls tends */
     bool tends;
     atomic_bool has_begun;
+    void (*leaving)(void *ctx); /* told before the links go, also in a child: who has them on a loop takes them off */
+    void *ctx;
 } ldr_sharing;
 
 int ldr_sharing_open(ldr_sharing *s, ldr_flow *f, const ldr_options *o, ldr_err *err); /* touches no server */

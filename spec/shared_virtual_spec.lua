@@ -1,5 +1,5 @@
--- shared_virtual_spec.lua - a shared tier on the virtual clock: talks are carried by a function of the test host, which may
--- let time pass before and after the server does its work; nobody listens unless it is polled.
+-- shared_virtual_spec.lua - a shared tier on the virtual clock: talks are carried by a function of the test host, which
+-- may let time pass before and after the server does its work; nobody listens unless it is polled.
 
 local bed = require "spec.support.bed"
 local fake_redis = require "spec.support.fake_redis"

@@ -3,6 +3,7 @@
 #include "bind/loop.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 /* What the options borrow while ldr_open runs: freed right after, whatever happens. */
 typedef struct borrowed {
@@ -201,6 +202,14 @@ static bool read_source(lua_State *L, ldr_options *o, borrowed *b)
     return ok;
 }
 
+/* In a child the loop first forgets what is the parent's. */
+static void leave_loop(void *ctx)
+{
+    ldr_lua_shared *s = ctx;
+    ldr_loop_claim(s->loop, getpid());
+    ldr_links_leave_loop(s->cache->flow.links, s->loop);
+}
+
 int ldr_lua_open_options(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -222,6 +231,10 @@ int ldr_lua_open_options(lua_State *L)
     free(b.words);
     if (code != LDR_OK)
         return ldr_lua_fail(L, &err);
+    if (ud->shared->loop) {
+        ud->shared->cache->sharing.ctx = ud->shared;
+        ud->shared->cache->sharing.leaving = leave_loop;
+    }
     ud->shared->cache->flow.asks_ttl = ldr_lua_field_bool(L, 1, "asks_ttl");
     ud->hit = (ldr_hit_buffers){LDR_BUF(&ud->shared->cache->flow.mem), LDR_BUF(&ud->shared->cache->flow.mem)};
     return 1;

@@ -207,8 +207,8 @@ local function listen_for_owner(st, o)
     listen(st)
 end
 
--- Is what L1 does not hold read in one call of C? No Lua function may be asked, and the host may be blocked; where there
--- is an l2 that may take until another process's load has ended, and a virtual clock does not move meanwhile.
+-- Is what L1 does not hold read in one call of C? No Lua function may be asked, and the host may be blocked; where
+-- there is an l2 that may take until another process's load has ended, and a virtual clock does not move meanwhile.
 local function reads_directly(o, host)
     if o.ttl_fn or o.stale_ttl_fn or o.negative_ttl_fn or host.stuck then
         return false

@@ -1,8 +1,9 @@
 -- drive.lua - the only loop that steps an operation from Lua: satisfies what it wants with the host's scheduler.
 --
--- C does in op:run() what needs no Lua (jobs and talks in line, loads by a source on Larder's thread); here are calls of
--- Lua functions, waits, and loads that call Lua functions. A talk with the shared tier is a job, too. Such a load runs beside its caller where the host has tasks, so
--- that the caller's deadline holds; else it runs in the caller's place.
+-- C does in op:run() what needs no Lua (jobs and talks in line, loads by a source on Larder's thread); here are calls
+-- of Lua functions, waits, and loads that call Lua functions. A talk with the shared tier is a job, too. Such a load
+-- runs beside its caller where the host has tasks, so that the caller's deadline holds; else it runs in the caller's
+-- place.
 -- A host that must not be blocked (it has `stuck`) may find itself where it cannot wait either: then what would have to
 -- wait is given up, and the host's error says why.
 --
@@ -17,7 +18,8 @@ local LOOK = 1 -- seconds
 
 local run
 
--- Steps once, as far as C comes, which leaves talks to a host that carries them itself (`redis`). First result: the host cannot wait here and must not be blocked.
+-- Steps once, as far as C comes, which leaves talks to a host that carries them itself (`redis`). First result: the
+-- host cannot wait here and must not be blocked.
 local function step(sched, op)
     local can_wait = sched:can_wait()
     local stuck = not can_wait and sched.stuck ~= nil

@@ -136,8 +136,8 @@ local function secret(wanted)
 end
 
 local l2_schema = schema.new({
-    { "url", secret 'a URL such as "redis://127.0.0.1:6379/0"', to = "url", doc = "redis://[user:password@]host[:port][/db] or "
-        .. "redis+unix://[user:password@]/path[?db=n]" },
+    { "url", secret 'a URL such as "redis://127.0.0.1:6379/0"', to = "url",
+        doc = "redis://[user:password@]host[:port][/db] or redis+unix://[user:password@]/path[?db=n]" },
     { "timeout", schema.some_seconds, default = 1, to = "timeout", unit = "s", doc = "of one question to it" },
     { "password", secret "a string, not empty, without NUL bytes", to = "password", doc = "where the URL has none" },
 }, "l2.")

@@ -1,7 +1,7 @@
--- shared.lua - caches over one Redis server in one program: each of them is to the others what another process is to it.
+-- shared.lua - caches over one Redis server in one program.
 --
--- Caches of one name in one process hear each other without Redis. shared.beside opens one that does not: in a Lua state of
--- a child. shared.open gives a cache that hears the bell already: what it kept before its subscription stood is suspect.
+-- Caches of one name in one process hear each other without Redis; shared.beside opens one in a process of its own.
+-- shared.open gives a cache that hears the bell already: what it kept before its subscription stood is suspect.
 
 local assert = require "luassert"
 local bed = require "spec.support.bed"
@@ -19,8 +19,8 @@ function shared.open(options)
     return cache
 end
 
--- Runs code in another process, with `cache` opened by the options (a string of Lua: name, l2 and what is given). What it
--- prints must end with "fine", which is added.
+-- Runs code in another process, with `cache` opened by the options (a string of Lua: what is given beside name and
+-- l2). What it prints must end with "fine", which is added.
 function shared.beside(server, name, code, options)
     bed.child_is_fine(([[
         local larder = require "larder"
