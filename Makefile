@@ -52,7 +52,7 @@ HELP_C   := $(filter-out $(ALL_SPEC_C),$(sort $(wildcard spec/core/*.c)))
 BENCH_C  := $(sort $(wildcard spec/bench/*.c))
 LUA_SRC  := $(sort $(wildcard lua/larder/*.lua lua/larder/*/*.lua))
 
-SCRIPTS  := $(filter-out core/l2/redis/cell.lua,$(sort $(wildcard core/l2/redis/*.lua)))
+SCRIPTS  := $(filter-out %/head.lua %/cell.lua,$(sort $(wildcard core/l2/redis/*.lua)))
 SCRIPT_L := $(SCRIPTS:core/l2/redis/%=$(OUT)/gen/redis/%)
 CORE_O   := $(CORE_C:%.c=$(OUT)/obj/%.o) $(OUT)/obj/gen/l2_scripts.o
 BIND54_O := $(BIND_C:%.c=$(OUT)/obj/lua5.4/%.o)
@@ -164,9 +164,9 @@ $(OUT)/flags: FORCE
 $(OUT)/sources: FORCE
 	@mkdir -p $(@D); new='$(CORE_C) $(HELP_C) $(BIND_C)'; [ -f $@ ] && [ "$$(cat $@)" = "$$new" ] || printf '%s\n' "$$new" > $@
 
-# What Redis runs, one script a verb: the common part before it, no comments. l2_scripts.c has them as strings, and their SHA1.
-$(OUT)/gen/redis/%.lua: core/l2/redis/cell.lua core/l2/redis/%.lua
-	@mkdir -p $(@D); cat $^ | sed 's/^ *//; /^--/d; /^$$/d; s/ -- .*$$//' > $@
+# What Redis runs, one script a verb. l2_scripts.c has them as strings, and their SHA1.
+$(OUT)/gen/redis/%.lua: core/l2/redis/head.lua core/l2/redis/cell.lua core/l2/redis/%.lua core/l2/redis/compose.awk
+	@mkdir -p $(@D); awk -f core/l2/redis/compose.awk core/l2/redis/head.lua core/l2/redis/cell.lua core/l2/redis/$*.lua > $@
 $(OUT)/gen/l2_scripts.c: $(SCRIPT_L) Makefile
 	@{ echo '#include "l2/scripts.h"'; for f in $(SCRIPT_L); do \
 	   printf 'static const char %s[] =\n' "$$(basename $$f .lua)"; sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $$f; \

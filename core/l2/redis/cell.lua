@@ -1,30 +1,8 @@
--- cell.lua - what every script begins with: the cell at KEYS[1] read into a table and written back (its drawing is in
--- cell.h), and the bell, KEYS[2]. ARGV[1] is always the asker's origin; the rest is said in each script.
---
--- Rules that hold in all scripts:
---   Numbers. Versions and floors are strings of 19 digits and compared as strings: a number here is a double. Times are
---     numbers, microseconds of the server's own clock, below 9 * 10^15; what would be above is "never".
---   What is over is not there. read() gives a lease or mark whose end has come (or is more than an hour ahead: the clock
---     was set back) as nobody's, so that a token that is not ZERO stands.
---   What cannot be read is not there. A key of another type and a damaged head are deleted and counted: for a cell that is
---     missing every rule holds already, as Redis may evict it at any time.
---   A value whose version is below the floor is never kept. So the floor of a drawn version is that version.
---   The bell rings before the cell is written: an error in between (no memory, no right) leaves the cell as it was, and
---     those who heard of a change that was not made only look again.
---   A cell lives at least a second longer than its lease and mark; a head that says nothing is deleted.
---
--- A reply is { state, server's time, version, extra, damaged [, cell] }; the states are those of enum ldr_l2_state.
-local HELD, LEASED, TAKEN, MARKED, DONE, REFUSED, CONFLICT = 1, 2, 3, 4, 5, 6, 7
-local ZERO, NONE, NEVER = '0000000000000000', '0000000000000000000', '9999999999999999'
-local POISON = 'ffffffffffffffff' -- the token of a mark that is nobody's: no writer's set is taken under it
-local HEAD, AHEAD = 200, 3600000000
-local key, bell, origin = KEYS[1], KEYS[2], ARGV[1]
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-local damaged = 0
+-- cell.lua - the cell at KEYS[1] read into a table and written back (its drawing is in cell.h), and the bell rung. A script
+-- gets those functions that it names, and those that these name.
 
 local function at(us)
-  return us < 9e15 and string.format('%016.0f', us) or NEVER
+  return us < 9e15 and string.format('%016d', us) or NEVER
 end
 
 local function higher(a, b)
@@ -57,9 +35,8 @@ local function parse(s)
   return c
 end
 
--- The cell, nil where there is none. whole: with all bytes of its value.
-local function read(whole)
-  local s = whole and redis.pcall('GET', key) or not whole and redis.pcall('GETRANGE', key, 0, HEAD)
+-- The cell of what GET or GETRANGE (by pcall) gave, nil where there is none.
+local function open(s)
   if not s or s == '' then return nil end
   local c
   if type(s) == 'string' then
@@ -72,6 +49,11 @@ local function read(whole)
     redis.call('DEL', key)
   end
   return c
+end
+
+-- The cell without its value, but for a byte.
+local function read()
+  return open(redis.pcall('GETRANGE', key, 0, HEAD))
 end
 
 -- The value goes; what its version said stays as the floor.

@@ -5,6 +5,7 @@
 -- mark ends. Another's stands, and its writer may still set a version that is not below the floor; where no version is given
 -- nobody may: what he wrote may be of before what is forgotten here. It begins with DEL, which passes at maxmemory, and so
 -- does then what follows. Others are told the version that was given: 0 makes them drop whatever they hold.
+---- cell.lua
 local condition, version = ARGV[3], ARGV[4]
 local c = read()
 if condition ~= '*' then

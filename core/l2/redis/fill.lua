@@ -3,6 +3,7 @@
 -- Refused where the lease is not the asker's (any more): it broke, it ended, the cell was evicted, all was invalidated. A missing lease refuses
 -- the fill, never "set if absent": what was loaded may be older than a write that nobody remembers. Refused, too, where it
 -- has a version that is below what is known, and where it is too large for Redis (value ''). The lease is over in any case where it was the asker's.
+---- cell.lua
 local gen, token, version, tombstone, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[10]
 local c = read()
 if not c or c.lease ~= token then return reply(REFUSED, c, 0) end

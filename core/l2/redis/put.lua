@@ -3,6 +3,7 @@
 -- condition: '*' none, '-' nothing may be held, or the version that must be held. A version that is given must not be below
 -- what is known; where none is given one is drawn. unnumbered: what is drawn is only given back, for the source has numbers of
 -- its own. The lease breaks; marks of writes to the source stand. value '': nothing of it can be kept.
+---- cell.lua
 local gen, condition, version, tombstone, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[10]
 local c
 c, gen = of_generation(read(), gen)

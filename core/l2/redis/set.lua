@@ -9,6 +9,7 @@
 -- overlapped whose order nobody knows: the mark becomes nobody's, so that the other's set is not taken either.
 -- In any case the own mark ends, and so does the lease (its holder may have asked the source before this write), and the others
 -- hear that there is something new.
+---- cell.lua
 local gen, token, version, tombstone, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[10]
 local kind = value == '' and 'd' or 's'
 local c

@@ -2,6 +2,7 @@
 --
 -- us 0: it only expires. How long it may be served stale is in the value, where no script looks: what the key still has to
 -- live says it, too. A value that lived for ever because of its ttl, and is given a shorter one, goes on to take room.
+---- cell.lua
 local c = of_generation(read(), ARGV[2])
 if not c or not c.value then return reply(DONE, c, 0) end
 local left, old, soft = redis.call('PTTL', key), tonumber(c.soft), now + ARGV[3]
