@@ -66,7 +66,8 @@ static void heed_news(ldr_tending *t)
     unsigned news = atomic_exchange(&t->news, 0);
     if (news & 1u << LDR_L2_NEWS_GENERATION)
         ldr_drop_all(t->flow, LDR_CAUSE_GAP);
-    if (news & 1u << LDR_L2_NEWS_CLOCK) /* what is kept there lives longer than it may */
+    /* What is kept there lives longer than it may, or is of an old copy. */
+    if (news & (1u << LDR_L2_NEWS_CLOCK | 1u << LDR_L2_NEWS_EMPTIED))
         ldr_resend_add_all(t->flow->resend);
     if (news & 1u << LDR_L2_NEWS_SEQUENCE)
         t->pulse_us = 0;

@@ -371,7 +371,7 @@ static void stopping_sends_what_is_left(void **state)
     start_server(t);
     ldr_listener_stop(t->l, 5 * LDR_SEC);
     assert_false(ldr_resend_any(t->b.flow.resend));
-    assert_int_equal(ask(t, "EXISTS ldr1:" BED_NAME ":a"), 1);
+    assert_int_equal(ask(t, "HEXISTS ldr1.bell:" BED_NAME " s"), 1); /* it was told: the key, or all, for it came back empty */
 }
 
 static void stopping_does_not_wait_longer(void **state)
