@@ -131,6 +131,7 @@ static void collect(ldr_reading *g, ldr_get_seek *s)
         if (k->state != LDR_ASKING_KEY)
             continue;
         s->items[s->n].key = k->key;
+        s->items[s->n].least = ldr_resend_owed(g->op.flow->resend, k->key);
         s->asked[s->n] = &s->items[s->n];
         s->keys[s->n++] = k;
         k->news = ldr_flights_news(g->op.flow->flights, k->hash);

@@ -74,12 +74,14 @@ static void prepare(ldr_share *s, ldr_share_key *k, int verb)
 {
     if (verb == LDR_L2_FILL)
         k->item.record = k->flight->record;
+    else if (verb != LDR_L2_RELEASE)
+        k->item.least = ldr_resend_owed(s->flow->resend, k->item.key);
     if (verb != LDR_L2_LEASE)
         return;
     if (k->item.token == 0)
         k->item.token = ldr_l2_token(s->flow->l2);
     k->item.for_us = s->flow->shared_lease_us;
-    k->item.force = k->item.force || s->how.refresh || s->how.no_wait;
+    k->item.force = k->item.force || s->how.refresh || s->how.no_wait || k->item.least > 0;
     if (!s->how.no_wait)
         listen_for(s, k);
 }

@@ -95,6 +95,10 @@ static bool read_cell(const answer *a, ldr_l2_item *item, ldr_slice bytes)
     if (code != LDR_OK)
         damaged(item, code);
     item->is_found = code == LDR_OK && ldr_record_hard_us(&item->found) > a->now_us;
+#ifndef LDR_BUG_OWED_SERVED
+    if (item->found.version < item->least)
+        item->is_found = false;
+#endif
     return marked;
 }
 
@@ -287,10 +291,8 @@ static void read_script(answer *a, ldr_l2_item *item, const ldr_reply *r, bool l
         return broke_off(a, item);
     if (r->kind != LDR_REPLY_ERROR)
         return read_state(a, item, r);
-    if (begins_with(r->str, "WRONGTYPE")) { /* the bell: a cell of another type the scripts delete themselves */
-        atomic_store(&a->l->bell_is_strange, true);
-        ldr_l2_expire(a->l);
-    }
+    if (begins_with(r->str, "WRONGTYPE")) /* the bell: a cell of another type the scripts delete themselves */
+        ldr_l2_estranged(a->l);
     if (!begins_with(r->str, "NOSCRIPT"))
         return refused(a, item, r->str);
     atomic_store(&a->l->loaded[a->verb], false);

@@ -186,6 +186,19 @@ void ldr_l2_note(ldr_l2 *l, const ldr_l2_reading *r)
         tell(ctx, LDR_L2_NEWS_GENERATION, r->sequence);
 }
 
+void ldr_l2_estranged(ldr_l2 *l)
+{
+    ldr_l2_expire(l);
+    if (atomic_exchange(&l->bell_is_strange, true))
+        return;
+    pthread_mutex_lock(&l->lock);
+    void (*tell)(void *, enum ldr_l2_news, uint64_t) = l->moved;
+    void *ctx = l->ctx;
+    pthread_mutex_unlock(&l->lock);
+    if (tell) /* a question that reads it is wanted now, for that one takes it away */
+        tell(ctx, LDR_L2_NEWS_SEQUENCE, 0);
+}
+
 int64_t ldr_l2_server_us(ldr_l2 *l, int64_t local_us)
 {
     int64_t at = -1;

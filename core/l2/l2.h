@@ -54,6 +54,7 @@ typedef struct ldr_l2_item {
     int64_t version;         /* in: SET DROP PUT 0 none; out: as it is now */
     bool unnumbered;         /* PUT: the drawn version is only given back: the value is held with version 0 and the floor
                                 stays, for the source's own versions are other numbers */
+    int64_t least;           /* LOOKUP LEASE: what is of a lower version does not count as found (resend.h); 0: all does */
     int64_t if_version;      /* PUT DROP: LDR_ANY, LDR_MUST_BE_ABSENT, or what must be held */
     int64_t for_us;          /* LEASE RENEW: how long; MARK: the deadline plus 1 s; TOUCH: ttl (0: only expires) */
     bool force;              /* LEASE: whatever is held and whoever loads (refresh; guard none) */

@@ -48,6 +48,7 @@ typedef struct ldr_l2_reading {
 } ldr_l2_reading;
 
 void ldr_l2_note(ldr_l2 *l, const ldr_l2_reading *r); /* remembers, and tells the news */
+void ldr_l2_estranged(ldr_l2 *l); /* something of another type lies in the bell's place, and nothing rings until it is gone */
 /* What the server's clock showed at local_us at the least; -1: not known. */
 int64_t ldr_l2_server_us(ldr_l2 *l, int64_t local_us);
 

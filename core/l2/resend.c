@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define LEAST_CHAINS 64
@@ -31,6 +32,7 @@ struct ldr_resend {
     size_t n_chains, n_keys, n_bytes, most_keys, most_bytes;
     uint64_t seed, number; /* of the last addition */
     bool all;
+    atomic_bool waits;     /* any() as it was when the lock was given up last: who only looks needs no lock */
     uint64_t all_added, all_asked; /* likewise; all_asked 0: nobody sends it */
 };
 
@@ -180,6 +182,7 @@ static void add(ldr_resend *r, const ldr_slice *key, int64_t version)
         want_key(r, *key, version);
     else
         want_all(r);
+    atomic_store(&r->waits, any(r));
     if (!waited && r->changed)
         r->changed(r->ctx);
     pthread_mutex_unlock(&r->lock);
@@ -211,6 +214,18 @@ size_t ldr_resend_count(ldr_resend *r)
     return n;
 }
 
+int64_t ldr_resend_owed(ldr_resend *r, ldr_slice key)
+{
+    if (!atomic_load(&r->waits))
+        return 0;
+    pthread_mutex_lock(&r->lock);
+    const waiting *w = find(r, key, ldr_hash(key, r->seed));
+    bool unknown = r->all || (w && w->version == 0);
+    int64_t owed = unknown ? INT64_MAX : w ? w->version : 0;
+    pthread_mutex_unlock(&r->lock);
+    return owed;
+}
+
 /* ---- sending ---------------------------------------------------------------------------------------------- */
 
 bool ldr_resend_all(ldr_resend *r)
@@ -229,6 +244,7 @@ void ldr_resend_all_done(ldr_resend *r)
     if (r->all_added <= r->all_asked)
         r->all = false;
     drop_until(r, r->all_asked);
+    atomic_store(&r->waits, any(r));
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -259,5 +275,6 @@ void ldr_resend_done(ldr_resend *r, ldr_slice key, int64_t version)
 #endif
     if (w && w->sent == w->added && w->version == version)
         drop(r, w);
+    atomic_store(&r->waits, any(r));
     pthread_mutex_unlock(&r->lock);
 }

@@ -19,6 +19,9 @@ void ldr_resend_add(ldr_resend *r, ldr_slice key, int64_t version); /* the highe
 void ldr_resend_add_all(ldr_resend *r);
 bool ldr_resend_any(ldr_resend *r);
 size_t ldr_resend_count(ldr_resend *r); /* keys that wait */
+/* What Redis holds of the key below this version is of before a change that it did not confirm. 0: nothing is owed;
+ * INT64_MAX: whatever it holds (or all is to be forgotten). */
+int64_t ldr_resend_owed(ldr_resend *r, ldr_slice key);
 
 /* For the one who sends. Is everything to be forgotten, not only keys? Then that is sent instead, and ldr_resend_all_done
  * told: what was there at this question is gone, keys too; what was added after it stays. */

@@ -79,6 +79,26 @@ static void another_generation_is_nothing(void **state)
     ldr_l2_free(other);
 }
 
+/* What is older than a change that the server did not confirm is served to nobody here, not even where all fails. */
+static void what_is_below_the_least_is_nothing(void **state)
+{
+    (void)state;
+    ldr_l2_item item = l2_item(0);
+    hold("v", 3);
+    item.least = 3;
+    assert_int_equal(say(LDR_L2_LOOKUP, item), LDR_L2_HELD);
+    item.least = 4;
+    assert_int_equal(say(LDR_L2_LOOKUP, item), LDR_L2_NOTHING);
+    assert_false(said.is_found);
+    item = l2_item(A);
+    item.least = INT64_MAX;
+    item.force = true;
+    assert_int_equal(say(LDR_L2_LEASE, item), LDR_L2_LEASED);
+    assert_false(said.is_found);
+    assert_int_equal(fill(A, "new", 4), LDR_L2_DONE);
+    assert_held("new", 4);
+}
+
 static void what_expired_hard_is_nothing(void **state)
 {
     (void)state;
@@ -340,6 +360,7 @@ int main(void)
         T(what_is_marked_is_said_to_be),
         T(a_mark_ends_by_itself),
         T(another_generation_is_nothing),
+        T(what_is_below_the_least_is_nothing),
         T(what_expired_hard_is_nothing),
         T(a_lease_is_one_callers),
         T(a_lease_that_ended_is_the_next_ones),

@@ -78,6 +78,28 @@ static void the_highest_version_counts_and_unknown_wins(void **state)
     ldr_resend_free(r);
 }
 
+static void what_is_owed_is_known_until_it_is_confirmed(void **state)
+{
+    (void)state;
+    ldr_slice a = ldr_slice_str("a"), b = ldr_slice_str("b");
+    ldr_resend *r = ldr_resend_new(&ldr_mem_system, 0, 0);
+    assert_int_equal(ldr_resend_owed(r, a), 0);
+    add(r, "a", 7);
+    assert_int_equal(ldr_resend_owed(r, a), 7);
+    assert_int_equal(ldr_resend_owed(r, b), 0);
+    add(r, "b", 0);
+    assert_true(ldr_resend_owed(r, b) == INT64_MAX);
+    check_next(r, "a", 7);
+    assert_int_equal(ldr_resend_owed(r, a), 7);
+    done(r, "a", 7);
+    assert_int_equal(ldr_resend_owed(r, a), 0);
+    ldr_resend_add_all(r);
+    assert_true(ldr_resend_owed(r, a) == INT64_MAX && ldr_resend_all(r));
+    ldr_resend_all_done(r);
+    assert_int_equal(ldr_resend_owed(r, a) + ldr_resend_owed(r, b), 0);
+    ldr_resend_free(r);
+}
+
 static void what_was_added_after_it_was_sent_stays(void **state)
 {
     (void)state;
@@ -306,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_come_in_turn_until_confirmed),
         cmocka_unit_test(the_highest_version_counts_and_unknown_wins),
+        cmocka_unit_test(what_is_owed_is_known_until_it_is_confirmed),
         cmocka_unit_test(what_was_added_after_it_was_sent_stays),
         cmocka_unit_test(beyond_its_room_all_is_to_be_forgotten),
         cmocka_unit_test(all_covers_what_was_there_when_it_was_asked),
