@@ -186,6 +186,7 @@ static void sought(ldr_share *s, ldr_share_key *k)
 static void begin_lease(ldr_share *s, ldr_share_key *k)
 {
     int64_t now = ldr_clock_now(&s->flow->clock);
+    ldr_meter_add(s->flow->meter, LDR_M_leases, 1);
     k->right = LDR_RIGHT_ALL;
     k->need = LDR_SHARE_LOAD;
     k->lease.key = k->item.key;
@@ -204,6 +205,7 @@ static void asked_lease(ldr_share *s, ldr_share_key *k)
         begin_lease(s, k);
         break;
     case LDR_L2_TAKEN:
+        ldr_meter_add(s->flow->meter, LDR_M_lease_waits, 1);
         k->need = LDR_SHARE_WAIT;
         return;
     case LDR_L2_HELD: {
