@@ -48,10 +48,11 @@ local function words(text)
 end
 
 -- Runs an example with a folder of its own for temporary files, which must be empty afterwards.
-local function run(name)
+local function run(name, before)
     local folder = shell.run("mktemp -d"):match "[^\n]+"
     local here = ("os.tmpname = function() return %q end"):format(folder .. "/file")
-    local out, status = shell.run(("%s -e %s examples/%s.lua"):format(shell.lua, shell.quote(here), name))
+    local out, status = shell.run(("%s%s -e %s examples/%s.lua"):format(before or "", shell.lua, shell.quote(here),
+        name))
     assert.equal(0, status, out)
     local left, kept = shell.run("rmdir " .. folder)
     assert.equal(0, kept, left)
@@ -74,6 +75,56 @@ describe("the example", function()
         assert.equal(loads, told)
         assert.truthy(out:find "entries 100, evictions %d+, bytes %d+")
         assert.truthy(out:find "a load: p50 %d+ us, p99 %d+ us")
+    end)
+
+    -- With a server of its own, whatever the environment says.
+    local function run_shared(name)
+        if select(2, shell.run "command -v redis-server") ~= 0 then
+            return nil
+        end
+        return (words(run(name, "env -u LARDER_REDIS ")):gsub("%f[%d]%d+[:.][%d:.]+ ", "T "))
+    end
+
+    it("two_tiers/main.lua", function()
+        local out = run_shared "two_tiers/main"
+        if not out then
+            return pending "there is no redis-server"
+        end
+        -- The change table may tell of a change once more, and of the last one to either process first.
+        out = out:gsub("(T reader hears that it changed product:42 remote\n)%1+", "%1")
+        out = out:gsub("remote\nT reader reads loaded 4\nT writer reads l2 4", "remote\nboth read 4")
+        out = out:gsub("remote\nT reader reads l2 4\nT writer reads l[12] 4", "remote\nboth read 4")
+        assert.equal(words [[
+            T writer reads loaded 3.5
+            T reader reads l2 3.5
+            T reader reads l1 3.5
+            T writer wrote 3.75
+            T reader hears that it changed product:42 remote
+            T reader reads l2 3.75
+            T writer wrote past the cache 4
+            T reader hears that it changed product:42 remote
+            both read 4]], out)
+    end)
+
+    it("lease/main.lua", function()
+        local out = run_shared "lease/main"
+        if not out then
+            return pending "there is no redis-server"
+        end
+        assert.equal(words [[
+            Two ask for the same report:
+            T A asks
+            T A computes
+            T B asks
+            T A has it (loaded): the report, computed by A
+            T B has it (l2): the report, computed by A
+            The holder of the lease is killed:
+            T C asks
+            T C computes
+            C is killed
+            T D asks
+            T D computes
+            T D has it (loaded): the report, computed by D]], out)
     end)
 
     it("use_from_c.c", function()
