@@ -227,7 +227,7 @@ static void resend_failed(round *o)
 {
     ldr_tending *t = o->t;
     int64_t now = now_us(o);
-    t->resend_us = ldr_time_add(now, LDR_PULSE_US);
+    t->resend_us = ldr_time_add(now, LDR_RESEND_AGAIN_US);
     if (t->pulse_wait_us == 0 && now < t->pulse_us) /* which finds out whether the server is there at all */
         t->pulse_us = now;
 }

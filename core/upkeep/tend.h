@@ -24,6 +24,8 @@ typedef struct ldr_tending {
 #define LDR_PULSE_AGAIN_US ((int64_t)20000)   /* after one that failed; doubling ... */
 #define LDR_PULSE_AGAIN_MOST_US ((int64_t)250000) /* ... up to this */
 
+#define LDR_RESEND_AGAIN_US ((int64_t)250000) /* drops that the server refused are tried once more after it */
+
 /* From now on `t` hears what the flow's l2, leases and resend have to say; `changed` may be NULL. */
 void ldr_tend_init(ldr_tending *t, ldr_flow *f);
 void ldr_tend_on_change(ldr_tending *t, void (*changed)(void *ctx), void *ctx);
