@@ -76,6 +76,17 @@ static int learn_schema(ldr_sqlite *s, ldr_sqlite_conn *c)
     return SQLITE_OK;
 }
 
+/* To a model that does not name its version the table's numbers say nothing: what is held of it has drawn ones, if any. */
+static int64_t version_for(const ldr_model *m, int64_t version)
+{
+#ifndef LDR_BUG_CHANGE_NUMBERED
+    if (!m->version)
+        return 0;
+#endif
+    (void)m;
+    return version;
+}
+
 static int tell_model(ldr_sqlite *s, const ldr_request *r, const ldr_model *m, ldr_slice key, int64_t version)
 {
     ldr_buf *b = &s->watch.key;
@@ -86,7 +97,7 @@ static int tell_model(ldr_sqlite *s, const ldr_request *r, const ldr_model *m, l
     if (b->oom)
         return SQLITE_NOMEM;
     if (r->changed)
-        r->changed(r->ctx, ldr_buf_slice(b), version);
+        r->changed(r->ctx, ldr_buf_slice(b), version_for(m, version));
     return SQLITE_OK;
 }
 

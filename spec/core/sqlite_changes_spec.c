@@ -135,6 +135,7 @@ static void many_changes_come_in_pages(void **state)
     shop_free(s);
 }
 
+/* One that does not name its version is told none: what is held of it has drawn numbers, which must not be compared. */
 static void every_model_of_a_table_is_named(void **state)
 {
     (void)state;
@@ -143,14 +144,14 @@ static void every_model_of_a_table_is_named(void **state)
     migrate(s, "products", NULL, 0, LDR_MIGRATE_APPLY);
     migrate(s, "Odd: it's", ab, 2, LDR_MIGRATE_APPLY);
     migrate(s, "other", NULL, 0, LDR_MIGRATE_APPLY);
-    const ldr_model_options all[] = {{.name = "p", .table = "products"}, {.name = "q", .table = "main.Products"},
-                                     {.name = "odd", .table = "odd: IT'S", .key = ab, .n_key = 2},
+    const ldr_model_options all[] = {{.name = "p", .table = "products", .version = "version"}, {.name = "q", .table = "main.Products"},
+                                     {.name = "odd", .table = "odd: IT'S", .key = ab, .n_key = 2, .version = "version"},
                                      {.name = "own", .sql_load = "SELECT 1"}, {.name = "late", .table = "not there yet"}};
     ear e = {.shop = s, .mark = LDR_UNSET};
     assert_int_equal(shop_open(s, all, 5), LDR_OK);
     assert_string_equal(hear(&e), "");
     sql(s, "INSERT INTO products (id) VALUES (7); INSERT INTO other (id) VALUES (1); INSERT INTO \"Odd: it's\" (a, b) VALUES ('x:%', 5)");
-    assert_string_equal(hear(&e), "p:7=4 q:7=4 odd:x%3A%25:5=6");
+    assert_string_equal(hear(&e), "p:7=4 q:7=0 odd:x%3A%25:5=6");
     assert_string_equal(load_of(s, "odd:x%3A%25:5"), "{a=\"x:%\" b=5 version=6}");
     shop_free(s);
 }
@@ -275,7 +276,7 @@ static void a_key_that_is_not_the_models_is_a_flood(void **state)
     static const char *const name[] = {"name"};
     shop *s = shop_new("CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
     migrate(s, "products", NULL, 0, LDR_MIGRATE_APPLY);
-    shop_open_one(s, (ldr_model_options){.name = "product", .table = "products", .key = name, .n_key = 1});
+    shop_open_one(s, (ldr_model_options){.name = "product", .table = "products", .key = name, .n_key = 1, .version = "version"});
     ear e = {.shop = s, .mark = LDR_UNSET};
     hear(&e);
     sql(s, "INSERT INTO products (id, name) VALUES (1, 'a')");
