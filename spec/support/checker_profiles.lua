@@ -4,8 +4,8 @@ local larder = require "larder"
 
 local profiles = { ids = 12 }
 
-local USUAL = { get = 60, get_many = 8, refresh = 1, set = 14, rejected = 1, outside = 2, delete = 3, invalidate = 3,
-    invalidate_all = 0.3 }
+local USUAL = { get = 40, get_entry = 10, load = 10, get_many = 8, refresh = 1, set = 14, rejected = 1, outside = 2,
+    delete = 3, invalidate = 3, invalidate_all = 0.3 }
 
 -- USUAL with these changes.
 local function weights(changes)
@@ -33,7 +33,14 @@ profiles.changes = {
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
 
--- Without it the bell alone sees to that, where every writer lives on and all write through the cache.
+-- The same where the source has no versions: the cache draws its own.
+profiles.unversioned = {
+    ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 }, settle_ms = 2500,
+    weights = weights { get_entry = 0 }, is_unversioned = true,
+    faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
+}
+
+-- Without the change table the bell alone sees to that, where every writer lives on and all write through the cache.
 profiles.bell = {
     ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = false, settle_ms = 2500,
     weights = weights { outside = 0 },
@@ -50,7 +57,8 @@ function profiles.options(profile, url, file)
         name = "judged", l2 = { url = url, timeout = 0.25 }, ttl = profile.ttl, stale_ttl = profile.stale_ttl,
         negative_ttl = profile.negative_ttl, bound = { hard = profile.hard }, changes = profile.changes,
         pattern = { "read_through", "write_through" }, guard = { lock = { ttl = 0.5 } },
-        source = larder.source.sqlite { file = file, timeout = 2, models = { item = { table = "items", key = "id" } } },
+        source = larder.source.sqlite { file = file, timeout = 2, models = {
+            item = { table = "items", key = "id", version = not profile.is_unversioned and "version" or nil } } },
     }
 end
 
