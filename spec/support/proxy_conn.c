@@ -219,8 +219,10 @@ static void request(conn *c, const char *bytes, size_t n)
     if (memmem(bytes, n, "SUBSCRIBE\r\n", 11))
         c->is_bell = true;
     conn_fault(c);
-    if (f->word[0] && memmem(bytes, n, f->word, strlen(f->word)))
+    if (f->word[0] && !c->is_matched && memmem(bytes, n, f->word, strlen(f->word))) {
         c->is_matched = true;
+        c->n_down = c->n_up = 0;
+    }
     enum kind kind = conn_fault(c);
     long from = c->n_up, to = c->n_up += (long)n;
     if (kind == BLACKHOLE)
