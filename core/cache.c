@@ -141,10 +141,13 @@ static void changed_beside(void *ctx, ldr_slice key, int64_t version)
     ldr_cache *c = ctx;
     if (atomic_load(c->gate) <= GATE_SHUT)
         return;
-    if (key.n > 0)
+    if (key.n > 0) {
         ldr_drop_changed(&c->flow, key, version);
-    else
-        ldr_drop_all(&c->flow, LDR_CAUSE_CHANGE);
+        return;
+    }
+    if (c->flow.l2) /* there is a new generation, which the next question reads */
+        ldr_l2_expire(c->flow.l2);
+    ldr_drop_all(&c->flow, LDR_CAUSE_CHANGE);
 }
 
 static void join_hub(ldr_cache *c, const ldr_options *o, ldr_hub *hub)

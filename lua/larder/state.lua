@@ -22,7 +22,7 @@ function state.check(self, verb)
     return st
 end
 
----- namesakes: what one changes the others forget (C sees to that), and their handlers hear of it ----------------------
+---- namesakes: what one changes the others forget (C sees to that), and their handlers hear of it ---------------------
 
 local families = setmetatable({}, { __mode = "v" }) -- name -> the caches of that name in this Lua state
 

@@ -6,8 +6,8 @@
 -- the function is called, or, where it was called already, its results are given.
 --
 -- api = { get = function(key, opts, loader, ...) -> value, err, outcome, invalidate = function(key),
--- refresh = as get, null = larder.null, digest = function(bytes) -> string (optional), is_shared = true where others have
--- keys there }
+-- refresh = as get, null = larder.null, digest = function(bytes) -> string (optional), is_shared = true where others
+-- have keys there }
 
 local arguments = require "larder.arguments"
 local errors = require "larder.errors"

@@ -73,9 +73,9 @@ end
 
 -- A scheduler (see scheduler.lua) on a virtual clock. options: seed (default 1), start (seconds), trace = true,
 -- moved = function(by, now) after each step of the clock, poll = function(seconds or nil) -> ids, overflow and
--- pending = function() -> n for real work, redis = function(bytes) -> reply bytes, or nil (none came): the server of the
--- caches' l2, which may let time pass. Without it a real one is talked to, in no time. Beside a scheduler's functions it
--- has advance, trace, poll, hear and tend.
+-- pending = function() -> n for real work, redis = function(bytes) -> reply bytes, or nil (none came): the server of
+-- the caches' l2, which may let time pass. Without it a real one is talked to, in no time. Beside a scheduler's
+-- functions it has advance, trace, poll, hear and tend.
 function test.new(options)
     options = options or {}
     local host = { at = options.start or START, moved = options.moved, poll = options.poll, pending = options.pending,
