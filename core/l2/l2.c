@@ -18,8 +18,8 @@ static uint64_t draw(ldr_l2 *l)
     uint64_t v;
     do {
         ldr_rng rng = {atomic_fetch_add(&l->random, UINT64_C(0x9E3779B97F4A7C15))};
-        v = ldr_rng_next(&rng);
-    } while (v == 0 || v == LDR_L2_POISON);
+        v = ldr_rng_next(&rng) & LDR_L2_TOKEN;
+    } while (v == 0);
     return v;
 }
 

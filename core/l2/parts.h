@@ -12,7 +12,7 @@
 
 #define LDR_L2_DUE_US ((int64_t)1000000)          /* generation and sequence are read again after that */
 #define LDR_L2_MOST_LEASE_US ((int64_t)3500000000) /* of a lease or mark: below what scripts believe (AHEAD in cell.lua) */
-#define LDR_L2_POISON UINT64_MAX                  /* a mark that is nobody's (set.lua) */
+#define LDR_L2_TOKEN INT64_MAX                    /* the bits of a token: the one above says that a mark is poisoned (cell.lua) */
 
 struct ldr_l2 {
     ldr_mem mem;

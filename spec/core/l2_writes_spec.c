@@ -88,9 +88,9 @@ static void without_versions_the_order_of_two_writes_is_unknown(void **state)
     mark(B);
     assert_refused(set(A, "a", 0), "version");
     assert_heard("d 0");
-    assert_refused(set(B, "b", 0), "version"); /* its mark became nobody's */
-    ldr_cell c;
-    assert_true(l2_cell(&bed, &c) && c.envelope.n == 0 && c.mark == UINT64_MAX);
+    assert_int_equal(look(), LDR_L2_MARKED);
+    assert_refused(set(B, "b", 0), "version"); /* its mark was poisoned, and ends all the same */
+    assert_int_equal(look(), LDR_L2_NOTHING);
     evict();
     mark(A);
     mark(B);
@@ -231,6 +231,16 @@ static void a_drop_ends_the_own_mark_only(void **state)
     say(LDR_L2_DROP, l2_item(B));
     assert_int_equal(look(), LDR_L2_MARKED);
     assert_refused(set(A, "w", 4), "version"); /* it may be older than what was to be forgotten */
+    assert_int_equal(look(), LDR_L2_NOTHING);
+    mark(A);
+    say(LDR_L2_DROP, l2_item(0));
+    assert_int_equal(look(), LDR_L2_MARKED);
+    say(LDR_L2_DROP, l2_item(A)); /* the end of a bracket within which somebody forgot the key */
+    assert_int_equal(look(), LDR_L2_NOTHING);
+    mark(A);
+    say(LDR_L2_DROP, l2_item(B));
+    say(LDR_L2_UNMARK, l2_item(A));
+    assert_int_equal(look(), LDR_L2_NOTHING);
     evict();
     mark(A);
     drop(4);

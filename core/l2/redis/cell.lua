@@ -128,6 +128,18 @@ local function ring(kind, version)
   say(string.format('%.0f %s %s', redis.call('HINCRBY', bell, 's', 1), kind, (version:gsub('^0+(%d)', '%1'))))
 end
 
+-- A mark under which no writer's set is taken, not its own writer's either, who still ends it: tokens begin with 0 to 7.
+local function poisoned(mark)
+  return string.format('%x', tonumber(mark:sub(1, 1), 16) % 8 + 8) .. mark:sub(2)
+end
+
+-- Is it that writer's mark, poisoned or not? Then it ends.
+local function unmark(c, token)
+  if c.mark ~= token and c.mark ~= poisoned(token) then return false end
+  c.mark, c.m_end = ZERO, 0
+  return true
+end
+
 -- The lease is over: who waits for it is told.
 local function unlease(c)
   if c.waited then say('0 w 0') end

@@ -22,10 +22,6 @@ c = c or blank()
 unlease(c)
 forget(c)
 c.floor = higher(c.floor, version)
-if c.mark == ARGV[6] then
-  c.mark, c.m_end = ZERO, 0
-elseif version == NONE and c.mark ~= ZERO then
-  c.mark = POISON
-end
+if not unmark(c, ARGV[6]) and version == NONE and c.mark ~= ZERO then c.mark = poisoned(c.mark) end
 if not says_nothing(c) then save(c, '', tonumber(ARGV[5]) / 1000) end
 return reply(DONE, c)

@@ -17,7 +17,6 @@
 -- A reply is { state, server's time, version, extra, damaged [, cell] }; the states are those of enum ldr_l2_state.
 local HELD, LEASED, TAKEN, MARKED, DONE, REFUSED, CONFLICT = 1, 2, 3, 4, 5, 6, 7
 local ZERO, NONE, NEVER = '0000000000000000', '0000000000000000000', '9999999999999999'
-local POISON = 'ffffffffffffffff' -- the token of a mark that is nobody's: no writer's set is taken under it
 local HEAD, AHEAD = 200, 3600000000
 local key, bell, origin = KEYS[1], KEYS[2], ARGV[1]
 local clock = redis.call('TIME')

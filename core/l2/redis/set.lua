@@ -6,7 +6,7 @@
 --   under no mark or another's, where a value of a lower version is held and no newer one is known. Another's mark stays.
 -- Where the cell is missing it stays missing: who was evicted meanwhile, an older one or a newer one, nobody knows.
 -- Where it is not taken what is held must not be older than it: by version, or, without one, by forgetting. Then two writes
--- overlapped whose order nobody knows: the mark becomes nobody's, so that the other's set is not taken either.
+-- overlapped whose order nobody knows: the mark is poisoned, so that the other's set is not taken either.
 -- In any case the own mark ends, and so does the lease (its holder may have asked the source before this write), and the others
 -- hear that there is something new.
 ---- cell.lua
@@ -25,11 +25,7 @@ local taken = own and (version == NONE and (value == '' or drawn ~= NONE) or ver
   or not own and version ~= NONE and c.version ~= NONE and c.version < version and c.floor <= version
 ring(version == NONE and not taken and 'd' or kind, drawn)
 unlease(c)
-if was_own then
-  c.mark, c.m_end = ZERO, 0
-elseif version == NONE and c.mark ~= ZERO then
-  c.mark = POISON
-end
+if not unmark(c, token) and version == NONE and c.mark ~= ZERO then c.mark = poisoned(c.mark) end
 if taken and value ~= '' then
   c.version, c.floor, c.gen, c.value = drawn, higher(drawn, known), gen, true
   save(c, value, expiry(c, ARGV[6], ARGV[7], ARGV[8], ARGV[9]))
