@@ -130,6 +130,7 @@ static bool furnish(ldr_listener *l)
     l->started = false;
     pthread_mutex_init(&l->lock, NULL);
     ldr_tend_init(&l->tend, l->flow);
+    l->tend.wants_bell = l->bus;
     ldr_ear_init(&l->ear, &l->tend);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->wake_fd < 0)

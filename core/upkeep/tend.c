@@ -314,7 +314,11 @@ static void pulse_failed(ldr_tending *t, int64_t now)
 /* The bell's number, asked when `last` was heard. */
 static void count(ldr_tending *t, uint64_t sequence, uint64_t last, int64_t now)
 {
-    if (!t->listens) { /* from here on a subscription that begins later can tell what it missed */
+    if (!t->listens) { /* what was rung is known, but not what it said */
+#ifndef LDR_BUG_DEAF_TRUSTED
+        if (t->wants_bell && sequence != t->bell.last)
+            suspect(t);
+#endif
         t->bell.last = sequence;
         return;
     }

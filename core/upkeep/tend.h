@@ -9,6 +9,7 @@
 typedef struct ldr_tending {
     ldr_flow *flow;
     ldr_bell bell;
+    bool wants_bell;      /* it should hear: as long as no subscription stands, whatever was rung makes L1 suspect */
     bool listens;         /* a subscription stands: the bell is judged */
     int64_t pulse_us;     /* when the next pulse is due */
     int64_t pulse_wait_us; /* after the last pulse failed: how long until this one; 0: it did not */

@@ -530,6 +530,24 @@ static void a_subscription_suspects_what_was_before(void **state)
     assert_int_equal(bed_count(&s->b, LDR_M_bell_gaps), 0);
 }
 
+/* Who should hear the bell and cannot: what is rung meanwhile may be about anything that was kept meanwhile. */
+static void whoever_cannot_hear_suspects_what_is_rung(void **state)
+{
+    server *s = *state;
+    s->t.wants_bell = true;
+    settle(s);
+    long from = suspected(s);
+    for (int i = 1; i <= 10; i++) {
+        s->sequence += 3;
+        pass(s, LDR_PULSE_US);
+        settle(s);
+        assert_int_equal(suspected(s), from + i);
+        pass(s, LDR_PULSE_US); /* nothing was rung */
+        settle(s);
+        assert_int_equal(suspected(s), from + i);
+    }
+}
+
 static void without_a_subscription_the_bell_is_not_judged(void **state)
 {
     server *s = *state;
@@ -648,6 +666,7 @@ int main(void)
         T(a_message_while_the_pulse_is_asked_is_no_fall),
         T(a_subscription_suspects_what_was_before),
         T(without_a_subscription_the_bell_is_not_judged),
+        T(whoever_cannot_hear_suspects_what_is_rung),
         T(what_is_no_message_is_not_heard),
         T(an_emptied_server_is_suspicious),
         T(another_generation_drops_all),
