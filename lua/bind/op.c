@@ -182,12 +182,12 @@ static void talk_ended(void *ctx, ldr_exchange *ex)
 }
 
 /* What many coroutines ask goes out in one go where this state's own loop carries it. */
-static bool submit(ldr_lua_op *lop)
+static bool submit(ldr_lua_op *lop, bool by_thread)
 {
     ldr_cache *c = lop->shared->cache;
     ldr_flow *f = &c->flow;
     ldr_waker waker = {.wake = job_ended, .ctx = lop, .id = lop->id};
-    if (lop->want.kind != LDR_WANT_TALK || ldr_loop_is_foreign(lop->shared->loop))
+    if (lop->want.kind != LDR_WANT_TALK || by_thread || ldr_loop_is_foreign(lop->shared->loop))
         return ldr_errand_satisfy(c->thread, f, &lop->want, waker);
     lop->want.exchange->ended = talk_ended;
     lop->want.exchange->ctx = lop;
@@ -200,8 +200,8 @@ static bool is_job(const ldr_lua_op *lop)
     return lop->want.kind == LDR_WANT_JOB || lop->want.kind == LDR_WANT_TALK;
 }
 
-/* submit() -> true when the job was given to Larder's thread or the loop's channel, which posts this op's id; else run it
- * in line */
+/* submit(by_thread) -> true when the job was given to Larder's thread or the loop's channel, which posts this op's id; else run it
+ * in line. by_thread: the host does not always wait in its loop */
 static int op_submit(lua_State *L)
 {
     ldr_lua_op *lop = ldr_lua_op_check(L);
@@ -211,7 +211,7 @@ static int op_submit(lua_State *L)
         lop->is_posted = true;
         lop->is_on_channel = false;
         atomic_store(&lop->job_runs, true);
-        sent = submit(lop);
+        sent = submit(lop, lua_toboolean(L, 2));
         if (!sent)
             atomic_store(&lop->job_runs, false);
     }

@@ -67,15 +67,6 @@ local function check_version(who, st, o)
     end
 end
 
--- What C asks no ttl functions for: a set of the tiers alone. The options with their answers, or nil and an error.
-local function asked_ttls(st, key, value, o)
-    if st.writes_source or not st.ttl_function then
-        return true, o
-    end
-    local asked, wrong = calls.with_ttls(st, key, value, o)
-    return asked ~= nil, asked or wrong
-end
-
 function writes.set(self, key, value, opts)
     local st = check(self, "set")
     check_key("cache:set", key)
@@ -87,11 +78,14 @@ function writes.set(self, key, value, opts)
         check_model("cache:set", st, key)
         check_version("cache:set", st, o)
     end
-    local fine
-    fine, o = asked_ttls(st, key, value, o)
-    if not fine then
-        return then_tell(st, nil, o)
-    elseif st.writes_source or st.shares then
+    if st.ttl_function and not st.writes_source then -- C asks them only where the source is written
+        local wrong
+        o, wrong = calls.with_ttls(st, key, value, o)
+        if not o then
+            return then_tell(st, nil, wrong)
+        end
+    end
+    if st.writes_source or st.shares then
         return then_tell(st, one(st, "set", key, value, o))
     end
     local version, code, message, held = st.core:tier_set(key, value, o)

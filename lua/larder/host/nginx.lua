@@ -1,7 +1,7 @@
 -- nginx.lua - the host inside a worker of nginx (lua-nginx-module): whoever waits yields, and nobody blocks the worker.
 --
--- SQL runs on Larder's own thread, which posts the ids of those whom it woke (nginx_pump.lua). Work that must outlive
--- its request, such as a load by a Lua function, runs in a timer of its own.
+-- SQL and talks with Redis run on Larder's own thread, which posts the ids of those whom it woke (nginx_pump.lua). Work
+-- that must outlive its request, such as a load by a Lua function, runs in a timer of its own.
 --
 -- Invariants: between an operation's look at its state and the registering of its wait nobody else runs, and a post
 -- comes after the state has changed; so a post that finds nobody waiting may be dropped. Every wait looks at the
@@ -45,7 +45,7 @@ end
 function nginx.stuck()
     local phase = ngx.get_phase()
     local where = YIELDING[phase] and "within a function that cannot yield, in the phase " or "in the phase "
-    return errors.new("unsupported", "the source cannot be asked " .. where .. phase .. ": it would block the worker")
+    return errors.new("unsupported", "source and shared tier cannot be asked " .. where .. phase .. ": it would block the worker")
 end
 
 ---- waiting -----------------------------------------------------------------------------------------------------------
@@ -87,11 +87,11 @@ function nginx:wait(id, deadline)
     return woken == true, not woken and "deadline" or nil
 end
 
--- Runs the job of an operation on Larder's thread.
+-- Runs the job of an operation, or its talk with the shared tier, on Larder's thread.
 function nginx:job(op)
     local id = op:id()
     self.jobs[id] = op
-    if not op:submit() then
+    if not op:submit(true) then
         op:job()
     end
     while op:job_runs() do
