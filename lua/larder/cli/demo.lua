@@ -1,8 +1,11 @@
 -- demo.lua - `larder demo`: a shop in SQLite, a real trace, first without a cache, then through each pattern; every
--- value is compared with what the table held.
+-- value is compared with what the table held. With --redis once more by two processes that share a cache.
 
+local half = require "larder.cli.half"
 local json = require "larder.cli.json"
 local larder = require "larder"
+local pair = require "larder.cli.pair"
+local place = require "larder.cli.place"
 local progress = require "larder.cli.progress"
 local replay = require "larder.cli.replay"
 local screen = require "larder.cli.screen"
@@ -17,7 +20,7 @@ local demo = {}
 
 local PRODUCTS, ENTRIES = 100000, 5000
 local QUICK_PRODUCTS, QUICK_ENTRIES, QUICK_REQUESTS = 5000, 1000, 10000
-local INTERVAL = 0.1 -- how often the caches look at the change table
+local INTERVAL = half.INTERVAL
 local SLACK = "0.4"  -- for a thread that gets its turn late on a busy machine
 
 -- The command's own options, for argparse.
@@ -34,7 +37,8 @@ function demo.options(command)
         end):default(SLACK)
     command:flag("--json", "One JSON object instead of a screen.")
     command:flag("--quick", "The first 10,000 requests and a smaller shop.")
-    command:option("--redis", "Not built yet."):args "?":argname "URL"
+    command:option("--redis", "Two processes over a shared tier, too: redis://[user:password@]host[:port][/db] or "
+        .. "redis+unix:///path; without a value LARDER_REDIS, else an own redis-server."):args "?":argname "URL"
     command:option("--postgres", "Not built yet."):args "?":argname "DSN"
 end
 
@@ -103,40 +107,19 @@ end
 
 ---- the plan --------------------------------------------------------------------------------------------------------
 
--- Products all over the shop, by the trace's numbers: one for each.
-local function spread(distinct, n)
-    local ids, keys, step = {}, {}, 7919
-    while n % step == 0 do
-        step = step + 2
-    end
-    for number = 1, distinct do
-        ids[number] = number * step % n + 1
-        keys[number] = "product:" .. ids[number]
-    end
-    return ids, keys
-end
-
-local function cut(requests, n)
-    local few, distinct = {}, 0
-    for i = 1, math.min(n, #requests) do
-        few[i] = requests[i]
-        distinct = math.max(distinct, few[i])
-    end
-    return few, distinct
-end
-
-local function plan_of(args, read, bar, folder)
+local function plan_of(args, read, name, bar, folder)
     local requests, distinct = read.requests, read.distinct
     if args.quick then
-        requests, distinct = cut(requests, QUICK_REQUESTS)
+        requests, distinct = trace.cut(read, QUICK_REQUESTS)
     end
     local n = math.max(args.quick and QUICK_PRODUCTS or PRODUCTS, distinct)
     bar:start "making the shop"
     local store = shop.new(folder .. "/shop.db", n, args.seed, bar)
     bar:done(("%d products"):format(n))
-    local ids, keys = spread(distinct, n)
-    return { store = store, truth = truth.new(store, INTERVAL + args.slack), requests = requests, distinct = distinct,
-        ids = ids, keys = keys, seed = args.seed, progress = bar, products = n,
+    local ids, keys = half.spread(distinct, n)
+    return { store = store, truth = truth.new(store, INTERVAL + args.slack), bound = INTERVAL + args.slack,
+        requests = requests, distinct = distinct, ids = ids, keys = keys, seed = args.seed, progress = bar,
+        products = n, trace = name,
         entries = args.quick and QUICK_ENTRIES or ENTRIES }
 end
 
@@ -149,6 +132,7 @@ local function report_of(args, read, plan, runs)
         report.violations = report.violations + run.violations
         report.checked = report.checked + run.requests
         report.first_violation = report.first_violation or run.first_violation
+        report.shared, run.shared = run.shared, nil
     end
     return report
 end
@@ -163,21 +147,28 @@ local function make_folder()
 end
 
 local function remove_folder(folder)
-    for _, tail in ipairs { "", "-wal", "-shm", "-journal" } do
-        os.remove(folder .. "/shop.db" .. tail)
+    for _, name in ipairs { "shop.db", "shop.db-wal", "shop.db-shm", "shop.db-journal", "plan.lua", "half.log" } do
+        os.remove(folder .. "/" .. name)
     end
     os.remove(folder)
 end
 
-local function all_runs(args, read, bar, folder)
+local function all_runs(args, given, bar, folder)
     local began = core.now()
-    local plan = plan_of(args, read, bar, folder)
+    local read = given.trace
+    local plan = plan_of(args, read, given.name, bar, folder)
     local runs = {}
     for i, kind in ipairs(RUNS) do
         runs[i] = run_one(kind, plan)
     end
+    if given.url then
+        runs[#runs + 1] = pair.run(plan, given.url, folder)
+    end
     plan.store:close()
     local report = report_of(args, read, plan, runs)
+    if report.shared then
+        report.shared.server = given.server
+    end
     report.seconds = core.now() - began
     return report
 end
@@ -195,11 +186,50 @@ local function show(args, report, look)
     end
 end
 
+-- The server of the shared tier: a function that ends it where it is our own; or nil, why and the exit status.
+local function find_server(args, given, folder)
+    local url, stop = place.named(args.redis), function() end
+    given.server = url and place.shown(url) or "an own redis-server"
+    if not url then
+        local code
+        url, stop, code = place.start(folder)
+        if not url then
+            return nil, stop, code
+        end
+    end
+    local there, why, code = place.check(url)
+    if not there then
+        stop()
+        return nil, why, code
+    end
+    given.url = url
+    return stop
+end
+
+-- Everything in a folder that is there: the report; or nil, why not and the exit status.
+local function report_in(folder, args, given, bar)
+    local function stop() end
+    if args.redis then
+        local ended, reason, code = find_server(args, given, folder)
+        if not ended then
+            return nil, reason, code
+        end
+        stop = ended
+    end
+    local fine, report = xpcall(all_runs, debug.traceback, args, given, bar, folder)
+    stop()
+    if not fine and tostring(report):find "interrupted!" then
+        return nil, "interrupted", 130
+    elseif not fine then
+        return nil, tostring(report), 1
+    end
+    return report
+end
+
 -- Runs the command; gives the exit status.
 function demo.run(args)
-    if args.redis or args.postgres then
-        local what = args.redis and "--redis" or "--postgres"
-        return refuse(what .. " is not built yet (" .. larder._VERSION .. "); the demo runs on SQLite without it", 2)
+    if args.postgres then
+        return refuse("--postgres is not built yet (" .. larder._VERSION .. "); the demo runs on SQLite without it", 2)
     end
     local name = args.trace or trace.carried()
     if not name then
@@ -214,12 +244,10 @@ function demo.run(args)
     if not folder then
         return refuse("cannot make a temporary folder", 1)
     end
-    local fine, report = xpcall(all_runs, debug.traceback, args, read, progress.new(look), folder)
+    local report, reason, status = report_in(folder, args, { name = name, trace = read }, progress.new(look))
     remove_folder(folder)
-    if not fine and tostring(report):find "interrupted!" then
-        return refuse("interrupted", 130)
-    elseif not fine then
-        return refuse(tostring(report), 1)
+    if not report then
+        return refuse(reason, status)
     end
     show(args, report, look)
     return report.violations == 0 and 0 or 1

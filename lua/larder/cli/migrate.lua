@@ -33,7 +33,7 @@ local function by_dsn(args, dsn)
     end
     local file = dsn:match "^sqlite:(.+)$"
     if not file then
-        return nil, "--dsn must be sqlite:FILE, got " .. dsn
+        return nil, "--dsn must be sqlite:FILE, got " .. dsn:gsub("://[^/]*@", "://", 1)
     elseif not args.table then
         return nil, "--table is missing"
     end

@@ -17,13 +17,27 @@ local function note_violation(result, what)
     result.first_violation = result.first_violation or what
 end
 
+-- The product of that request, or of one before it which this run may write; nil: there is none near.
+local function a_product(run, at)
+    for i = math.max(1, at), math.max(1, at - RECENT), -1 do
+        local id = run.ids[run.requests[i]]
+        if not run.may_write or run.may_write(id) then
+            return id
+        end
+    end
+    return nil
+end
+
 -- Before request i, perhaps a write.
 local function perhaps_write(run, i, result)
     local drawn, back = run.random(1000), run.random(RECENT)
     if drawn > OWN + FOREIGN then
         return
     end
-    local id = run.ids[run.requests[math.max(1, i - back)]]
+    local id = a_product(run, i - back)
+    if not id then
+        return
+    end
     local own = drawn <= OWN
     local write = own and run.write or run.foreign
     local done, err = write(id, run.truth:edition(id) + 1)
@@ -47,6 +61,9 @@ local function one(run, i, result, took, hits)
     local began = now()
     local row, err, outcome = get(cache, key, id)
     took[i] = now() - began
+    if run.note then
+        run.note(row == nil and "error" or outcome, took[i])
+    end
     if row == nil then
         return note_violation(result, ("product %d: %s"):format(id, tostring(err or outcome)))
     end
@@ -74,7 +91,7 @@ local function over_time(run, hits)
 end
 
 -- run: cache get(cache, key, id) write(id, edition) foreign(id, edition) requests (numbers) ids keys (by number)
--- truth seed progress. Gives the figures.
+-- truth seed progress; may_write(id) and note(outcome, seconds) may be there. Gives the figures.
 function replay.run(run)
     run.n, run.random = #run.requests, shop.random(run.seed)
     run.columns = math.min(COLUMNS, run.n)

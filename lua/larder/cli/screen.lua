@@ -1,4 +1,5 @@
--- screen.lua - the demo's last screen: a table of patterns and a plot of the hit rate, within 24 lines of 80 columns.
+-- screen.lua - the demo's last screen: a table of patterns, and a plot of the hit rate or what the shared tier did,
+-- within 24 lines of 80 columns.
 
 local terminal = require "larder.cli.terminal"
 
@@ -24,10 +25,10 @@ end
 local HEAD = { "", "hit rate", "queries", "saved", "p50 read", "p99 read", "oldest", "wrong" }
 local WIDTHS = { -14, 9, 9, 8, 11, 11, 8, 8 }
 
-local function row(cells)
+local function row(cells, widths)
     local out = {}
     for i, cell in ipairs(cells) do
-        out[i] = ("%" .. WIDTHS[i] .. "s"):format(cell)
+        out[i] = ("%" .. (widths or WIDTHS)[i] .. "s"):format(cell)
     end
     return table.concat(out)
 end
@@ -66,6 +67,31 @@ function screen.plot(shares, blocks)
     return lines
 end
 
+---- the shared tier -------------------------------------------------------------------------------------------------
+
+local TIER_WIDTHS = { -14, 9, 9, 11, 11 }
+
+local function tier_row(name, tier)
+    return row({ name, grouped(tier.answers), percent(tier.share), microseconds(tier.p50_seconds),
+        microseconds(tier.p99_seconds) }, TIER_WIDTHS)
+end
+
+-- Lines of what two processes over one Redis did.
+local function shared_lines(shared)
+    local s = shared.stats
+    return {
+        ("Two processes, each with an L1, over %s"):format(shared.server:sub(1, 42)),
+        row({ "", "answers", "share", "p50 read", "p99 read" }, TIER_WIDTHS),
+        tier_row("L1", shared.l1),
+        tier_row("Redis", shared.l2),
+        tier_row("the table", shared.source),
+        ("Leases %s, of which another process waited for %s; refused fills %s"):format(grouped(s.leases),
+            grouped(s.lease_waits), grouped(s.refused)),
+        ("Messages heard %s, missed %s; connections lost %s"):format(grouped(s.bell_heard), grouped(s.bell_gaps),
+            grouped(s.reconnects)),
+    }
+end
+
 ---- the whole -------------------------------------------------------------------------------------------------------
 
 local function heading(report)
@@ -95,6 +121,13 @@ local function verdict(report, look)
     return lines
 end
 
+local function plot_lines(report, look)
+    local last = report.runs[#report.runs]
+    local lines = screen.plot(last.over_time, look.blocks)
+    table.insert(lines, 1, "Hit rate over the trace (" .. last.pattern .. ")")
+    return lines
+end
+
 -- The lines of the last screen.
 function screen.lines(report, look)
     local lines = heading(report)
@@ -106,9 +139,7 @@ function screen.lines(report, look)
         add(row(cells_of(run)))
     end
     add ""
-    local last = report.runs[#report.runs]
-    add("Hit rate over the trace (" .. last.pattern .. ")")
-    for _, line in ipairs(screen.plot(last.over_time, look.blocks)) do
+    for _, line in ipairs(report.shared and shared_lines(report.shared) or plot_lines(report, look)) do
         add(line)
     end
     add ""

@@ -78,6 +78,14 @@ function shop.new(file, n, seed, progress)
     return self
 end
 
+-- The shop that another process made.
+function shop.open(file, n, seed)
+    local self = setmetatable({ file = file, n = n, seed = seed, texts = {} }, shop)
+    self.db = assert(sqlite.open(file))
+    self:reopen()
+    return self
+end
+
 -- Two connections that are no part of Larder: the program's own, and that of another program.
 function shop:reopen()
     self.db:close()

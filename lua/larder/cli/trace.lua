@@ -92,4 +92,14 @@ function trace.read(name)
     return { name = name:match "([^/]+)$", requests = lines, distinct = distinct }
 end
 
+-- The first n requests of a trace, and how many keys they have.
+function trace.cut(read, n)
+    local few, distinct = {}, 0
+    for i = 1, math.min(n, #read.requests) do
+        few[i] = read.requests[i]
+        distinct = math.max(distinct, few[i])
+    end
+    return few, distinct
+end
+
 return trace
