@@ -46,6 +46,10 @@ static int64_t version_of(const question *q, const ldr_l2_item *item)
 #ifdef LDR_BUG_FILL_FLOOR
     v = q->verb == LDR_L2_FILL ? 0 : v;
 #endif
+#ifdef LDR_BUG_SET_LAST
+    static _Atomic int64_t last = INT64_C(1) << 50;
+    v = q->verb == LDR_L2_SET ? last++ : v;
+#endif
     return v > 0 ? v : 0;
 }
 
