@@ -45,7 +45,8 @@ end
 function nginx.stuck()
     local phase = ngx.get_phase()
     local where = YIELDING[phase] and "within a function that cannot yield, in the phase " or "in the phase "
-    return errors.new("unsupported", "source and shared tier cannot be asked " .. where .. phase .. ": it would block the worker")
+    local what = "source and shared tier cannot be asked " .. where .. phase .. ": it would block the worker"
+    return errors.new("unsupported", what)
 end
 
 ---- waiting -----------------------------------------------------------------------------------------------------------
