@@ -19,7 +19,7 @@ libmsgpack-dev|demo build test bench lint prove|the msgpack codec
 libxxhash-dev|demo build test bench lint prove|checksums and hashing
 libzstd-dev|demo build test bench lint prove|compression of large values
 libjansson-dev|demo build test bench lint prove|the JSON codec
-libhiredis-dev|demo build test bench lint prove|Redis's protocol
+libhiredis-dev|demo build test bench lint prove|the protocol of Redis
 lua5.4|demo build test bench lint prove|Lua 5.4
 liblua5.4-dev|demo build test bench lint prove|headers of Lua 5.4
 lua-argparse|demo build test bench lint prove|the command line of `larder`
