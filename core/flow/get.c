@@ -358,12 +358,27 @@ static int64_t usual_timeout(const ldr_flow *f, int64_t wait_us)
     return ldr_time_add(ldr_time_add(wait_us, f->share_timeout_us), f->source_timeout_us);
 }
 
+/* All but the room for an error's message, which is most of it. */
+static void begin_key(const ldr_flow *f, ldr_get_key *k, ldr_slice key)
+{
+    k->key = key;
+    k->hash = ldr_hash(key, f->seed);
+    k->state = LDR_ASKING_KEY;
+    k->led = k->loads = k->waited_out = false;
+    k->news = 0;
+    k->flight = NULL;
+    k->waiter = (ldr_waiter){0};
+    ldr_list_init(&k->waiter.link);
+    k->buffers = (ldr_hit_buffers){LDR_BUF(&f->mem), LDR_BUF(&f->mem)};
+    ldr_answer_clear(&k->answer);
+}
+
 ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
 {
-    ldr_reading *g = ldr_mem_zero(&f->mem, 1, sizeof *g + a->n_keys * (sizeof *g->keys + sizeof *g->flights));
+    ldr_reading *g = ldr_mem_new(&f->mem, sizeof *g + a->n_keys * (sizeof *g->keys + sizeof *g->flights));
     if (!g)
         return NULL;
-    g->asking = *a;
+    *g = (ldr_reading){.asking = *a};
     int64_t wait = given(a->wait_us, f->lock_wait_us);
     ldr_op_init_until(&g->op, f, owner, LDR_NEVER);
     g->op.begun_us = a->now_us == LDR_UNSET ? ldr_clock_now(&f->clock) : a->now_us;
@@ -376,12 +391,8 @@ ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
     g->asking.no_guard = a->no_guard || f->no_guard;
     g->keys = (ldr_get_key *)(g + 1);
     g->flights = (ldr_flight **)(void *)(g->keys + a->n_keys);
-    for (size_t i = 0; i < a->n_keys; i++) {
-        g->keys[i].key = a->keys[i];
-        g->keys[i].hash = ldr_hash(a->keys[i], f->seed);
-        g->keys[i].buffers = (ldr_hit_buffers){LDR_BUF(&f->mem), LDR_BUF(&f->mem)};
-        ldr_list_init(&g->keys[i].waiter.link);
-    }
+    for (size_t i = 0; i < a->n_keys; i++)
+        begin_key(f, &g->keys[i], a->keys[i]);
     return &g->op;
 }
 

@@ -113,9 +113,10 @@ void ldr_get_look(ldr_reading *g, ldr_get_key *k)
 static ldr_get_seek *seek_new(ldr_flow *f, size_t n)
 {
     size_t per_key = sizeof(ldr_l2_item) + sizeof(ldr_l2_item *) + sizeof(ldr_get_key *);
-    ldr_get_seek *s = ldr_mem_zero(&f->mem, 1, sizeof *s + n * per_key);
+    ldr_get_seek *s = ldr_mem_new(&f->mem, sizeof *s + n * per_key);
     if (!s)
         return NULL;
+    s->n = 0;
     s->items = (ldr_l2_item *)(void *)(s + 1);
     s->asked = (ldr_l2_item **)(void *)(s->items + n);
     s->keys = (ldr_get_key **)(void *)(s->asked + n);
@@ -130,7 +131,7 @@ static void collect(ldr_reading *g, ldr_get_seek *s)
         ldr_get_key *k = &g->keys[i];
         if (k->state != LDR_ASKING_KEY)
             continue;
-        s->items[s->n].key = k->key;
+        s->items[s->n].key = k->key; /* a look-up reads no more, and answers all that is read afterwards */
         s->items[s->n].least = ldr_resend_owed(g->op.flow->resend, k->key);
         s->asked[s->n] = &s->items[s->n];
         s->keys[s->n++] = k;

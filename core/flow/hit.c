@@ -11,8 +11,8 @@ static int outcome_at(int64_t now_us, int level, const ldr_record *r)
                                         : LDR_HIT_L1;
 }
 
-/* All but the room for an error's message, which is most of it and is read only where there is an error. */
-static void clear(ldr_answer *a)
+/* The message is read only where there is an error. */
+void ldr_answer_clear(ldr_answer *a)
 {
     a->value = (ldr_slice){0};
     a->kind = LDR_NONE;
@@ -38,17 +38,17 @@ static bool is_suspect(const ldr_flow *f, const ldr_record *r)
 bool ldr_flow_look(ldr_flow *f, const ldr_look *what, ldr_hit_buffers *b, ldr_answer *out, int64_t *hard_us)
 {
     ldr_record r;
-    clear(out);
+    ldr_answer_clear(out);
     if (!f->shelf || !ldr_shelf_read(f->shelf, what->key, what->hash, what->now_us, what->touch, &r, &b->bytes, &out->ref))
         return false;
     if (is_suspect(f, &r)) {
-        clear(out);
+        ldr_answer_clear(out);
         return false;
     }
     if (r.kind != LDR_NONE && ldr_unseal(&f->sealing, &r, &out->value, &out->kind, &b->made, &out->err) != LDR_OK) {
         if (out->err.code == LDR_CORRUPT)
             ldr_shelf_erase(f->shelf, what->key, what->hash);
-        clear(out);
+        ldr_answer_clear(out);
         return false;
     }
     out->tier = LDR_TIER_L1;

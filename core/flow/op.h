@@ -89,6 +89,8 @@ typedef struct ldr_answer {
     ldr_slot_ref ref; /* at NULL: the value cannot be remembered beside the shelf */
 } ldr_answer;
 
+void ldr_answer_clear(ldr_answer *a); /* to that of a miss, but for most of the room for an error's message */
+
 /* What L1 holds of a key within its hard expiry, opened. outcome: what the level says (LDR_MISS: the source must be
  * asked, the entry is for when that fails). Nothing counted. hard_us may be NULL. False: nothing (or no memory). */
 typedef struct ldr_hit_buffers {

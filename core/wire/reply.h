@@ -42,7 +42,7 @@ bool ldr_reply_reader_empty(const ldr_reply_reader *r); /* nothing is held that 
 size_t ldr_reply_reader_piece(const ldr_reply_reader *r);
 void ldr_reply_free(const ldr_mem *mem, ldr_reply *reply); /* NULL is fine */
 
-/* Appends one command (hiredis's formatter): argv of n > 0 arguments, any bytes. LDR_OK, or LDR_NOMEM (out->oom is set): also
+/* Appends one command: argv of n > 0 arguments, any bytes. LDR_OK, or LDR_NOMEM (out->oom is set): also
  * where the command would be 2 GiB or more. */
 int ldr_command(ldr_buf *out, const ldr_slice *argv, size_t n);
 

@@ -565,7 +565,7 @@ static const luaL_Reg methods[] = {
     {"poll", cache_poll},       {"enter", cache_enter},   {"close", cache_close},     {"memo", cache_memo},
     {"fits", cache_fits},       {"writes_source", cache_writes_source}, {"get_op", ldr_lua_get_op}, {"put_op", ldr_lua_put_op},
     {"mark", ldr_lua_mark},     {"forget_op", ldr_lua_forget_op}, {"token", ldr_lua_token}, {"shares", cache_shares},
-    {"read", cache_read},       {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble}, {"tend_op", ldr_lua_tend_op},
+    {"read", cache_read},       {"read_many", ldr_lua_read_many}, {"quick", ldr_lua_quick}, {"trouble", ldr_lua_trouble}, {"tend_op", ldr_lua_tend_op},
     {"hear", cache_hear},
     {NULL, NULL},
 };

@@ -100,6 +100,7 @@ int ldr_lua_token(lua_State *L);
 int ldr_lua_tend_op(lua_State *L);
 /* direct.c: loads the key at 2, which `look` has just looked for; held: L1 may have something */
 int ldr_lua_load_now(lua_State *L, const ldr_look *look, bool held);
+int ldr_lua_read_many(lua_State *L);          /* method of a cache */
 int ldr_lua_quick(lua_State *L);              /* quick.c, methods of a cache */
 int ldr_lua_trouble(lua_State *L);
 int ldr_lua_mark(lua_State *L);               /* mark.c, method of a cache */

@@ -140,7 +140,7 @@ static void each_failed_malloc_of_hiredis_is_told(void **state)
             break;
     }
     print_message("# %ld allocations failed and were told\n", n_failed);
-    assert_true(n_failed > 30);
+    assert_true(n_failed > 15);
 }
 
 int main(void)
