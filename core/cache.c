@@ -215,10 +215,10 @@ static int build(ldr_cache *c, const ldr_options *o, ldr_err *err)
         code = ldr_plugins_open_source(o, &f->mem, &f->source, err);
     if (code == LDR_OK)
         code = check_source(f, o, err);
-    if (code == LDR_OK)
-        code = ldr_sharing_open(&c->sharing, f, o, err);
     if (code == LDR_OK && f->source && o->bound_hard_us > 0)
         f->bound_hard_us = o->bound_hard_us;
+    if (code == LDR_OK)
+        code = ldr_sharing_open(&c->sharing, f, o, err);
     return code == LDR_OK ? listen_to_changes(c, o, err) : code;
 }
 

@@ -64,7 +64,8 @@ int ldr_sharing_furnish(ldr_sharing *s, ldr_err *err)
     ldr_flow *f = s->flow;
     if (!s->is_on)
         return LDR_OK;
-    ldr_l2_options o = {.name = s->name, .tombstone_us = s->tombstone_us, .seed = token_seed(f)};
+    ldr_l2_options o = {.name = s->name, .tombstone_us = s->tombstone_us, .seed = token_seed(f),
+                        .bound_us = f->bound_hard_us == LDR_NEVER ? 0 : f->bound_hard_us};
     int code = ldr_l2_new(&o, &f->mem, &f->l2, err);
     if (code == LDR_OK && !furnish(s))
         code = ldr_fail_oom(err);

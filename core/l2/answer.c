@@ -70,6 +70,19 @@ static void damaged(ldr_l2_item *item, int code)
     item->why = code == LDR_UNSUPPORTED ? "format" : "corrupt";
 }
 
+/* Others have other bounds, and a touch moves the expiry without asking the source. */
+static void bound(const ldr_l2 *l, ldr_record *r)
+{
+    int64_t latest = ldr_time_add(r->asked_us, l->bound_us);
+#ifdef LDR_BUG_TOUCH_UNBOUND
+    latest = LDR_NEVER;
+#endif
+    if (ldr_record_hard_us(r) <= latest)
+        return;
+    r->soft_us = r->soft_us < latest ? r->soft_us : latest;
+    r->stale_us = latest - r->soft_us;
+}
+
 /* What of a cell is there for its reader; true: a mark stands. */
 static bool read_cell(const answer *a, ldr_l2_item *item, ldr_slice bytes)
 {
@@ -94,6 +107,8 @@ static bool read_cell(const answer *a, ldr_l2_item *item, ldr_slice bytes)
     code = ldr_cell_record(&c, item->key, a->ex->sent_us, a->server_us, &item->found);
     if (code != LDR_OK)
         damaged(item, code);
+    else
+        bound(a->l, &item->found);
     item->is_found = code == LDR_OK && ldr_record_hard_us(&item->found) > a->now_us;
 #ifndef LDR_BUG_OWED_SERVED
     if (item->found.version < item->least)

@@ -35,6 +35,7 @@ int ldr_l2_new(const ldr_l2_options *o, const ldr_mem *mem, ldr_l2 **out, ldr_er
     l->prefix_n = (size_t)snprintf(l->prefix, sizeof l->prefix, "ldr1:%s:", o->name);
     l->bell_n = (size_t)snprintf(l->bell, sizeof l->bell, "ldr1.bell:%s", o->name);
     l->tombstone_us = o->tombstone_us > 0 ? o->tombstone_us : TOMBSTONE_US;
+    l->bound_us = o->bound_us > 0 ? o->bound_us : LDR_NEVER;
     pthread_mutex_init(&l->lock, NULL);
     atomic_store(&l->random, o->seed);
     atomic_store(&l->origin, draw(l));

@@ -73,6 +73,7 @@ typedef struct ldr_l2_options {
     const char *name;     /* namespace */
     int64_t tombstone_us; /* 0: 60 s; at least twice the longest lease */
     uint64_t seed;        /* of tokens */
+    int64_t bound_us;     /* the oldest that what is found may become, stale too, whatever was touched; 0: no bound */
 } ldr_l2_options;
 
 typedef struct ldr_l2 ldr_l2; /* thread-safe */

@@ -19,6 +19,7 @@ struct ldr_l2 {
     char prefix[80], bell[80];  /* "ldr1:NAME:", "ldr1.bell:NAME" */
     size_t prefix_n, bell_n;
     int64_t tombstone_us;
+    int64_t bound_us;           /* LDR_NEVER: none */
     _Atomic uint64_t random;    /* state of splitmix64 */
     _Atomic uint64_t origin;
     _Atomic uint64_t gen;       /* known; 0: not */
