@@ -349,6 +349,9 @@ static int first_stage(ldr_flow *f, const ldr_writing *w)
         return TIERS;
     if (!source_can(f, w->verb))
         return UNABLE;
+#ifdef LDR_BUG_TIERS_FIRST
+    return TIERS;
+#endif
     return w->level == LDR_WEAK && w->if_version == LDR_ANY ? TIERS : MARK;
 }
 

@@ -178,6 +178,9 @@ static void closed(ldr_put *p, size_t i)
     ldr_put_key *k = &p->keys[i];
     const ldr_l2_item *item = &p->share->items[i];
     int verb = p->share->verb;
+#ifdef LDR_BUG_MANY_AS_ONE
+    item = &p->share->items[0];
+#endif
     p->share->closing[i] = NOTHING;
     if (verb == LDR_L2_SET && item->state == LDR_L2_DONE)
         take_version(k, item);

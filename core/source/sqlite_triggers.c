@@ -91,6 +91,9 @@ static void stamp_text(ldr_buf *b, const ldr_sqlite_migrated *m)
     ldr_buf_str(b, " SET ");
     ldr_sqlite_quote(b, m->version);
     ldr_buf_str(b, " = (SELECT n FROM ldr_version)");
+#ifdef LDR_BUG_VERSION_REPEATS
+    ldr_buf_str(b, " * 0 + coalesce(NEW.version, 0) + 1");
+#endif
     for (size_t i = 0; i < m->n_key; i++) {
         ldr_buf_str(b, i ? " AND " : " WHERE ");
         ldr_sqlite_quote(b, m->key[i]);

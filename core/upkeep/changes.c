@@ -6,6 +6,9 @@ static void changed(void *ctx, ldr_slice key, int64_t version)
 {
     ldr_flow *f = ctx;
     ldr_drop_changed(f, key, version);
+#ifdef LDR_BUG_CHANGE_UNSHARED
+    return;
+#endif
     if (f->resend)
         ldr_resend_add(f->resend, key, version);
 }
