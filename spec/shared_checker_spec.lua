@@ -16,7 +16,7 @@ local values = require "spec.support.values"
 
 local PROCESSES = 6
 local EPISODE_MS, HEAL_MS = 2000, 1500
-local episodes = bed.count(60, 1)
+local episodes = bed.count(50, 1)
 
 -- ---- the judge itself ---------------------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ describe("the judge", function()
     end)
 
     it("finds what is too old", function()
-        assert.truthy(verdict(both, { W1, W2, "R 1 165 166 1.1.1.1 l1" }):find("5 ms too old", 1, true))
+        assert.truthy(verdict(both, { W1, W2, "R 1 165 166 1.1.1.1 l1" }):find("too old", 1, true))
         -- one that nobody saw end is superseded when the next one is
         assert.truthy(verdict(both, { "B 1.1.1.1 10", W2, "R 1 165 166 1.0.0.0 l1" }):find("too old", 1, true))
         assert.truthy(verdict({ "-", "1.1.1.1" }, { W1, "R 1 150 151 - absent" }):find("too old", 1, true))
@@ -103,7 +103,7 @@ local function table_of_items()
             INSERT INTO history (id, tag) VALUES (NEW.id, NEW.tag); END;
         CREATE TRIGGER history_delete AFTER DELETE ON items BEGIN
             INSERT INTO history (id, tag) VALUES (OLD.id, NULL); END]])
-    for id = 1, profiles.ids do
+    for id = 1, profile.ids do
         local tag = id .. ".0.0.0"
         assert(db:query("INSERT INTO items (id, tag, twin) VALUES (?, ?, ?)", id, tag, tag))
     end
@@ -153,7 +153,7 @@ local function episode()
     for _, worker in ipairs(team) do
         worker:tell("return run(%.3f)", until_ms)
     end
-    while posix.now() < until_ms - 500 do
+    while #profile.faults > 0 and posix.now() < until_ms - 500 do
         posix.sleep(50 + draw:below(350))
         local fault, from = profile.faults[draw:below(#profile.faults) + 1], posix.now()
         faults[fault](until_ms)
@@ -187,7 +187,7 @@ local function redis_differs()
     for _, row in ipairs(assert(db:query "SELECT id, tag FROM items")) do
         rows[row.id] = row.tag
     end
-    for id = 1, profiles.ids do
+    for id = 1, profile.ids do
         local row = cache:get("item:" .. id)
         if rows[id] ~= (row and row.tag) then
             differs = ("Redis gives %s of row %d, the table has %s"):format(row and row.tag, id, rows[id])
@@ -238,11 +238,13 @@ local function prove()
         statuses[i] = worker:close()
     end
     local judge = checker.judge(history(), logs(),
-        { hard_ms = profile.hard * 1000, windows = windows, ended_ms = posix.now() })
+        { hard_ms = profile.judged_ms or profile.hard * 1000, windows = windows, ended_ms = posix.now() })
     local stale, counts, wrong = judge:verdict()
     print(("# %s: %d episodes; %s; all agree after %.0f ms at most"):format(name, n, stale, longest))
     print(("# %s; faults: %s"):format(counts, counted(done)))
-    assert.is_nil(wrong, ("LARDER_SEED=%d: %s"):format(bed.seed, wrong or ""))
+    if wrong then
+        error(("LARDER_SEED=%d: %s"):format(bed.seed, wrong))
+    end
     if differs then
         local id = tonumber(differs:match "row (%d+)")
         error(("LARDER_SEED=%d, episode %d: %s\n%s"):format(bed.seed, n, differs, judge:around(id, math.huge)))
@@ -272,6 +274,11 @@ describe(("6 processes over SQLite and Redis, with faults (seed %d):"):format(be
 
     it("nothing is read that is older than 2 s where that is the bound", function()
         begin "bound"
+        prove()
+    end)
+
+    it("nor later than half a second where there are no faults, however long a load takes", function()
+        begin "calm"
         prove()
     end)
 

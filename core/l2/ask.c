@@ -46,6 +46,9 @@ static int64_t version_of(const question *q, const ldr_l2_item *item)
 #ifdef LDR_BUG_FILL_FLOOR
     v = q->verb == LDR_L2_FILL ? 0 : v;
 #endif
+#ifdef LDR_BUG_FILL_STALE
+    v = q->verb == LDR_L2_FILL ? 0 : v;
+#endif
 #ifdef LDR_BUG_SET_LAST
     static _Atomic int64_t last = INT64_C(1) << 50;
     v = q->verb == LDR_L2_SET ? last++ : v;
@@ -181,6 +184,11 @@ static bool add_item(question *q, const ldr_l2_item *item)
         return false;
 #ifdef LDR_BUG_FILL_NX
     if (q->verb == LDR_L2_FILL && !add_script(q, LDR_L2_LEASE, &(ldr_l2_item){.token = item->token, .for_us = LDR_SEC}))
+        return false;
+#endif
+#ifdef LDR_BUG_FILL_STALE
+    ldr_l2_item taken = {.token = item->token, .for_us = LDR_SEC, .force = true};
+    if (q->verb == LDR_L2_FILL && !add_script(q, LDR_L2_LEASE, &taken))
         return false;
 #endif
 #ifdef LDR_BUG_SET_UNMARKED

@@ -64,7 +64,7 @@ end
 function Judge:blame(kind, line, id, i)
     self.n_wrong = self.n_wrong + 1
     self:count("wrong: " .. kind)
-    if #self.wrong < 10 then
+    if #self.wrong < 3 then
         self.wrong[#self.wrong + 1] = ("%s: %s\n%s"):format(kind, line, self:around(id, i))
     end
 end
@@ -188,7 +188,7 @@ function Judge:read(line)
     local stale_ms = next and math.max(0, begin - self.upper[next]) or 0
     self:note(begin, stale_ms)
     if stale_ms > self.options.hard_ms + SLACK_MS then
-        self:blame(("a read was %.0f ms too old"):format(stale_ms - self.options.hard_ms), line, id, seen)
+        self:blame("a read was too old", ("%s (%.0f ms)"):format(line, stale_ms), id, seen)
     end
 end
 

@@ -2,7 +2,7 @@
 -- which faults there are, and within which time all agree when they are over.
 local larder = require "larder"
 
-local profiles = { ids = 12 }
+local profiles = {}
 
 local USUAL = { get = 40, get_entry = 10, load = 10, get_many = 8, refresh = 1, set = 14, rejected = 1, outside = 2,
     delete = 3, invalidate = 3, invalidate_all = 0.3 }
@@ -21,28 +21,30 @@ end
 
 -- Whatever is lost, however a process ends: nothing is read that is older than 2 s.
 profiles.bound = {
-    ttl = 1.5, stale_ttl = 0.5, negative_ttl = 1, hard = 2, changes = false, settle_ms = 2500,
+    ids = 12, ttl = 1.5, stale_ttl = 0.5, negative_ttl = 1, hard = 2, changes = false, settle_ms = 2500,
     weights = weights { touch = 1 },
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
 
 -- With the change table nothing stays that is not so any more, however long it might be kept.
 profiles.changes = {
-    ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 }, settle_ms = 2500,
+    ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 },
+    settle_ms = 2500,
     weights = weights {},
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
 
 -- The same where the source has no versions: the cache draws its own.
 profiles.unversioned = {
-    ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 }, settle_ms = 2500,
+    ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 },
+    settle_ms = 2500,
     weights = weights { get_entry = 0 }, is_unversioned = true,
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
 
 -- Without the change table the bell alone sees to that, where every writer lives on and all write through the cache.
 profiles.bell = {
-    ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = false, settle_ms = 2500,
+    ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = false, settle_ms = 2500,
     weights = weights { outside = 0 },
     faults = { "stop", "cut", "cut", "flush", "freeze", "restart" },
 }
@@ -51,6 +53,15 @@ profiles.bell = {
 function profiles.log(folder, number, life)
     return ("%s/%s.%s.log"):format(folder, number, life)
 end
+
+-- Without any fault, with slow loads of rows that are seldom written: what is written while they load is seen by all
+-- within half a second, not only when the next write comes.
+profiles.calm = {
+    ids = 40, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, judged_ms = 500, changes = false,
+    settle_ms = 1000, slow_ms = 40, tasks = 8,
+    weights = { get = 40, get_many = 5, load = 10, reload = 40, set = 6, delete = 1, invalidate = 3 },
+    faults = {},
+}
 
 function profiles.options(profile, url, file)
     return {

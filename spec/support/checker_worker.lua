@@ -61,11 +61,11 @@ return function(folder, url, name, number, life, seed)
     end
 
     -- By a loader of its own, which is slow to give what it has read: wide room for races.
-    local function load(id)
+    local function load(id, opts)
         local begin = posix.now()
-        local row, err, outcome = cache:get(key(id), function()
+        local row, err, outcome = cache:get(key(id), opts, function()
             local rows, why = own:query("SELECT id, tag, twin, price, version FROM items WHERE id = ?", id)
-            larder.sleep(draw:below(10) * 0.001)
+            larder.sleep(draw:below(profile.slow_ms or 10) * 0.001)
             local row = rows and rows[1]
             return row, why, { version = row and not profile.is_unversioned and row.version or nil }
         end)
@@ -127,6 +127,8 @@ return function(folder, url, name, number, life, seed)
 
     function verbs.load(id) load(id) end
 
+    function verbs.reload(id) load(id, { refresh = true }) end
+
     function verbs.refresh(id) get(id, { refresh = true }) end
 
     function verbs.set(id) set(id, draw:below(1000)) end
@@ -150,7 +152,7 @@ return function(folder, url, name, number, life, seed)
 
     local function go_on(until_ms)
         while posix.now() < until_ms do
-            verbs[profiles.drawn(profile, draw)](draw:below(profiles.ids) + 1)
+            verbs[profiles.drawn(profile, draw)](draw:below(profile.ids) + 1)
             if draw:below(8) > 0 then
                 larder.sleep(draw:below(6) * 0.001)
             end
@@ -162,7 +164,7 @@ return function(folder, url, name, number, life, seed)
     -- Goes on until that time; gives how many writes it began.
     function told.run(until_ms)
         local tasks = {}
-        for i = 1, tonumber(number) % 2 == 0 and 4 or 0 do
+        for i = 1, profile.tasks or tonumber(number) % 2 == 0 and 4 or 0 do
             tasks[i] = function() go_on(until_ms) end
         end
         if #tasks == 0 then
@@ -179,7 +181,7 @@ return function(folder, url, name, number, life, seed)
         for _, row in ipairs(assert(own:query "SELECT id, tag FROM items")) do
             wanted[row.id] = row.tag
         end
-        for id = 1, profiles.ids do
+        for id = 1, profile.ids do
             ids[id] = id
             local row, err = get(id)
             local tag = err and tostring(err) or row and row.tag
@@ -188,7 +190,7 @@ return function(folder, url, name, number, life, seed)
             end
         end
         local rows = get_many(ids)
-        for id = 1, profiles.ids do
+        for id = 1, profile.ids do
             local tag = rows[key(id)] and rows[key(id)].tag
             if tag ~= wanted[id] then
                 return ("process %s reads %s of row %d, among many, the table has %s"):format(number, tag, id,
