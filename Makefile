@@ -122,11 +122,11 @@ test: setup-test ## run every kind of test at a reduced count; with SAN=, COVERA
 test-quick: setup-test ## run the C specs of the release build and the Lua specs under Lua 5.4
 	@LOOSE=$(LOOSE) sh spec/support/run.sh quick
 
-prove: setup-prove ## run the counts and tools that the figures ask for (PART=bare: a bare Debian; TRACES=folder; ONLY="suite ...")
+prove: setup-prove ## run the counts and tools that the figures ask for (PART=1: one process; 2: the shared shelf; bare: a bare Debian; TRACES=folder; ONLY="suite ...")
 ifeq ($(PART),bare)
 	@sh spec/support/bare.sh
 else
-	@LARDER_PROVE=1 sh spec/support/run.sh $(or $(ONLY),prove)
+	@LARDER_PROVE=1 sh spec/support/run.sh $(or $(ONLY),prove$(if $(PART),-$(PART)))
 endif
 
 bench: setup-bench ## measure: ratios in one run, minimum and median (PEERS=folder for originals that no package carries)

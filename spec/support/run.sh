@@ -6,7 +6,9 @@
 #   run.sh test        what `make test` runs
 #   run.sh quick       C specs of the release build, Lua specs under Lua 5.4
 #   run.sh prove       what `make prove` runs (with LARDER_PROVE=1 for the full counts)
-#   run.sh SUITE...    some of: c lua5.4 luajit c-asan bugs installed c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage without
+#   run.sh prove-1     the part of it that is about one process; prove-2: the part about the shared shelf (<= 60 min)
+#   run.sh SUITE...    some of: c lua5.4 luajit luajit-reduced c-asan bugs installed c-tsan c-valgrind lua5.4-valgrind
+#                      luajit-asan coverage without
 #
 # Specs under a slowing tool (TSan, valgrind, ASan in LuaJIT, coverage) run at the reduced counts.
 set -u
@@ -53,6 +55,7 @@ counted() {
     note=
     [ "$skipped" -gt 0 ] && note=", $skipped skipped"
     printf '  %-34s %5d passed, %d failed%s  (%s s)\n' "$1" "$ok" "$bad" "$note" "$4"
+    [ "$bad" -eq 0 ] && [ -n "${LARDER_PROVE-}" ] && sed -n 's/^# /      /p' "$2" # its figures
     [ "$bad" -gt 0 ] && grep -A12 '^not ok ' "$2" | grep -v '^ok ' | head -80 | sed 's/^/    /'
     if [ "$3" -eq 124 ] || [ "$3" -eq 137 ]; then fail "$1: did not end in time; last lines:"
     elif [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then fail "$1: ended with code $3 though no test failed; last lines:"
@@ -74,6 +77,23 @@ timed() {
     counted "$t_name" "$t_log" $? $(($(date +%s) - t_from))
 }
 
+# The specs of the shared shelf.
+shared='wire_* l2_* net_* bell_* hub_* leases_* resend_* tend_* listener_* breaker_* redis_bed_* capi_shared_* shared_* r*_shared_*
+    fake_redis_* proxy_* namesakes_*'
+part=
+# Does the part that is run have this spec?
+in_part() {
+    [ -n "$part" ] || return 0
+    is_shared=1
+    set -f
+    for p_pattern in $shared; do
+        # shellcheck disable=SC2254
+        case $1 in $p_pattern) is_shared=2 ;; esac
+    done
+    set +f
+    [ "$part" = "$is_shared" ]
+}
+
 # c_specs OUT TOOL [VARIABLE=VALUE...]: builds the C specs and runs each, in front of it TOOL (may be empty).
 c_specs() {
     c_out=$1
@@ -83,6 +103,7 @@ c_specs() {
     c_names=$("$MAKE" --no-print-directory -s spec-names "$@")
     [ -n "$c_names" ] || { fail "C specs: there are none"; return; }
     for c_name in $c_names; do
+        in_part "$c_name" || continue
         if [ -x "$c_out/spec/$c_name" ]; then
             # shellcheck disable=SC2086
             CMOCKA_MESSAGE_OUTPUT=TAP timed "$c_name" "$SPEC_TIMEOUT" $c_tool "$c_out/spec/$c_name"
@@ -108,6 +129,7 @@ lua_specs() {
     LARDER_LUA=$l_lua
     export LARDER_LUA
     for l_src in "$@"; do
+        in_part "$(basename "$l_src")" || continue
         # shellcheck disable=SC2086
         timed "$(basename "$l_src" .lua) ($l_lua)" "$SPEC_TIMEOUT" \
             $l_command spec/support/busted.lua -o TAP --seed="$LARDER_SEED" "$l_src"
@@ -122,6 +144,7 @@ reduced() (
 )
 # The line coverage of core/ by all C specs and the Lua specs under Lua 5.4.
 coverage() {
+    part= # all specs count
     find build/coverage -name '*.gcda' -exec rm -f {} + 2>/dev/null
     c_specs build/coverage "" COVERAGE=1
     lua_specs lua5.4 build/coverage lua5.4 COVERAGE=1
@@ -183,6 +206,10 @@ suite() {
         section "What is installed"
         timed "installed" 600 sh spec/support/installed.sh
         ;;
+    luajit-reduced)
+        section "Lua specs under luajit, reduced counts"
+        reduced lua_specs luajit build luajit
+        ;;
     without)
         section "Builds with a part left out"
         for w in SQLITE ZSTD JSON REDIS; do
@@ -213,6 +240,9 @@ case $1 in
 test) set -- c lua5.4 luajit c-asan installed bugs ;;
 quick) set -- c lua5.4 ;;
 prove) set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs installed without ;;
+prove-1) part=1; set -- c lua5.4 luajit c-asan c-tsan c-valgrind lua5.4-valgrind luajit-asan coverage bugs installed without ;;
+# What is counted between processes has both Luas in it already.
+prove-2) part=2; set -- c lua5.4 luajit-reduced c-asan c-tsan luajit-asan bugs ;;
 esac
 started=$(date +%s)
 printf 'seed %s (LARDER_SEED=%s repeats it)\n' "$LARDER_SEED" "$LARDER_SEED"
