@@ -103,6 +103,7 @@ static bool is_word(const ldr_reply *array, size_t n_items, const char *word)
 static void heard(void *ctx, const ldr_reply *reply)
 {
     ldr_ear *e = ctx;
+    e->heard_whole = true;
     if (is_word(reply, 3, "message") && reply->items[2].kind == LDR_REPLY_STRING)
         ldr_tend_message(e->tend, reply->items[2].str);
     else if (is_word(reply, 3, "subscribe") && !atomic_load(&e->hears))
@@ -146,10 +147,16 @@ static bool read_some(ldr_ear *e, int64_t now_us)
         failed(e, "cannot read from the bell's link");
     if (n < 0)
         return false;
-    e->heard_us = now_us;
-    e->pinged_us = 0;
+    e->heard_whole = false;
     if (!ldr_link_feed(e->link, ldr_slice_of(e->bytes, (size_t)n)))
         return false;
+#ifndef LDR_BUG_EAR_SWALLOWED
+    if (e->heard_whole) /* bytes of one that never ends are no sign of life */
+#endif
+    {
+        e->heard_us = now_us;
+        e->pinged_us = 0;
+    }
     if (e->refused)
         ldr_link_break(e->link, LDR_UNAVAILABLE, "the server refused the subscription to the bell");
     return !e->refused && (size_t)n == sizeof e->bytes;
@@ -206,6 +213,13 @@ static void ping(ldr_ear *e, int64_t now_us)
         failed(e, "cannot send on the bell's link");
 }
 
+/* How long the server may take to confirm the subscription: as long as for any question. */
+static int64_t greeting_us(const ldr_ear *e)
+{
+    int64_t usual = e->tend->flow->share_timeout_us;
+    return usual > LDR_EAR_LEAST_US ? usual : LDR_EAR_LEAST_US;
+}
+
 int64_t ldr_ear_due(const ldr_ear *e)
 {
     if (!e->link)
@@ -215,7 +229,7 @@ int64_t ldr_ear_due(const ldr_ear *e)
 #endif
     if (e->pinged_us)
         return e->pinged_us + LDR_EAR_DEAD_US;
-    return e->heard_us + LDR_EAR_QUIET_US + (atomic_load(&e->hears) ? 0 : LDR_EAR_DEAD_US);
+    return e->heard_us + (atomic_load(&e->hears) ? LDR_EAR_QUIET_US : greeting_us(e));
 }
 
 void ldr_ear_tend(ldr_ear *e, int64_t now_us)

@@ -7,6 +7,7 @@
 
 #define LDR_EAR_QUIET_US ((int64_t)2000000)  /* nothing was heard for so long: PING */
 #define LDR_EAR_DEAD_US ((int64_t)1000000)   /* and no answer to that for so long: the link is dead */
+#define LDR_EAR_LEAST_US ((int64_t)500000)   /* a subscription has so long to be confirmed, or l2.timeout where that is longer */
 #define LDR_EAR_FIRST_US ((int64_t)20000)    /* back-off before connecting again, doubling ... */
 #define LDR_EAR_MOST_US ((int64_t)500000)    /* ... up to this; less a random half of it */
 #define LDR_EAR_ROUND_BYTES ((size_t)262144) /* are read at most before the others have their turn */
@@ -19,9 +20,10 @@ typedef struct ldr_ear {
     bool was_lost;      /* it stood before */
     bool complained;    /* an error was told since it stood last */
     bool refused;       /* the server will not have the subscription */
+    bool heard_whole;   /* a reply, since this was set back */
     int64_t dial_us;    /* without a link: when the next is tried */
     int64_t wait_us;    /* the last back-off, 0: none */
-    int64_t heard_us, pinged_us; /* the last byte; the PING that has no answer, 0: none */
+    int64_t heard_us, pinged_us; /* the last whole reply; the PING that has no answer, 0: none */
     ldr_rng rng;
     ldr_err why;        /* what ended the last link */
     char bytes[65536];
