@@ -92,6 +92,9 @@ void ldr_flow_heard(ldr_flow *f, const ldr_bell_message *m)
     default:
         break;
     }
+#ifdef LDR_BUG_WAKE_DEAF
+    return;
+#endif
     ldr_leases_wake(f->leases, ldr_hash(m->key, f->seed));
 }
 

@@ -274,6 +274,12 @@ int64_t ldr_share_until(const ldr_share *s)
     int64_t now = ldr_clock_now(&s->flow->clock);
     for (size_t i = 0; i < s->n; i++) {
         int64_t end = ldr_time_add(now, s->keys[i].item.wait_us + LDR_MS);
+#ifdef LDR_BUG_WAIT_BLIND
+        end = LDR_NEVER;
+#endif
+#ifdef LDR_BUG_WAIT_POLLS
+        end = ldr_time_add(now, 10 * LDR_MS);
+#endif
         if (s->keys[i].need == LDR_SHARE_WAIT && end < until)
             until = end;
     }

@@ -191,6 +191,10 @@ static bool add_item(question *q, const ldr_l2_item *item)
     if (q->verb == LDR_L2_FILL && !add_script(q, LDR_L2_LEASE, &taken))
         return false;
 #endif
+#ifdef LDR_BUG_FILL_UNFENCED
+    if (q->verb == LDR_L2_FILL && !add_script(q, LDR_L2_LEASE, &(ldr_l2_item){.token = item->token, .for_us = LDR_SEC, .force = true}))
+        return false;
+#endif
 #ifdef LDR_BUG_SET_UNMARKED
     if (q->verb == LDR_L2_SET && !add_script(q, LDR_L2_MARK, &(ldr_l2_item){.token = item->token, .for_us = LDR_SEC}))
         return false;

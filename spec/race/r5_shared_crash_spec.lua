@@ -40,7 +40,7 @@ describe("R5, a writer that dies between commit and drop:", function()
     end, { changes = true })
 
     schedule.both("without it the mark and the hard bound hold", function(s)
-        local given = { ttl = 1.6, stale_ttl = 0.4 }
+        local given = { ttl = 2.2, stale_ttl = 0.6 }
         local a, b, c, d = s:process("a", given), s:process("b", given), s:process("c", given), s:process("d", given)
         local began = s:now()
         gives(10, "loaded", a, "item:1")
@@ -50,10 +50,10 @@ describe("R5, a writer that dies between commit and drop:", function()
         s:pass(1.3)
         local row, _, how = c:get "item:1"
         assert.same({ 10, "l2" }, { row.price, how }) -- nobody knows better
-        s:pass(began + 1.9 - s:now())
+        s:pass(began + 2.4 - s:now())
         row, _, how = d:get("item:1", { consistency = "weak" })
         assert.same({ 10, "stale" }, { row.price, how })
-        s:pass(began + 2.1 - s:now())
+        s:pass(began + 2.9 - s:now())
         for _, cache in ipairs { a, c, d } do
             row = cache:get("item:1", { consistency = "weak" })
             assert.equal(11, row.price)
