@@ -278,7 +278,7 @@ static ldr_want done(ldr_reading *g)
 {
     ldr_flow *f = g->op.flow;
     if (g->op.stage == DONE)
-        ldr_meter_note(f->meter, LDR_LAT_get, (g->now_us - g->op.begun_us) * 1000, g->asking.n_keys);
+        ldr_meter_note(f->meter, LDR_LAT_get, (g->now_us - g->op.begun_us) * 1000, g->n_settled);
     g->op.stage = DONE + 1;
     return (ldr_want){.kind = LDR_WANT_DONE};
 }
@@ -303,7 +303,7 @@ static ldr_want get_step(ldr_op *op)
             op->stage = SEEK;
             break;
         case SEEK: {
-            ldr_exchange *ex = ldr_get_seek_ask(g);
+            ldr_exchange *ex = g->asking.is_sought ? NULL : ldr_get_seek_ask(g);
             op->stage = ex ? SOUGHT : LEAD;
             if (ex)
                 return (ldr_want){.kind = LDR_WANT_TALK, .exchange = ex, .deadline_us = op->deadline_us};
@@ -315,8 +315,9 @@ static ldr_want get_step(ldr_op *op)
             op->stage = ldr_get_seek_take(g) ? SEEK : LEAD;
             break;
         case LEAD:
-            each_asking(g, lead_or_join);
-            op->stage = WAIT;
+            op->stage = g->asking.only_seek ? DONE : WAIT;
+            if (op->stage == WAIT)
+                each_asking(g, lead_or_join);
             break;
         case WAIT: {
             ldr_op *load = begin_load(g);
@@ -382,7 +383,7 @@ ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
     int64_t wait = given(a->wait_us, f->lock_wait_us);
     ldr_op_init_until(&g->op, f, owner, LDR_NEVER);
     g->op.begun_us = a->now_us == LDR_UNSET ? ldr_clock_now(&f->clock) : a->now_us;
-    g->op.deadline_us = ldr_time_add(g->op.begun_us, given(a->timeout_us, usual_timeout(f, wait)));
+    g->op.deadline_us = ldr_time_add(g->op.begun_us, given(a->timeout_us, usual_timeout(f, wait)) - a->waited_us);
     g->op.step = get_step;
     g->op.end = get_end;
     g->wait_until_us = ldr_time_add(g->op.begun_us, wait);
@@ -399,6 +400,11 @@ ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner)
 const ldr_answer *ldr_get_answer(const ldr_op *op, size_t i)
 {
     return &((const ldr_reading *)op)->keys[i].answer;
+}
+
+bool ldr_get_is_settled(const ldr_op *op, size_t i)
+{
+    return ((const ldr_reading *)op)->keys[i].state == LDR_SETTLED_KEY;
 }
 
 bool ldr_get_led(const ldr_op *op, size_t i)

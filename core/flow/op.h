@@ -69,6 +69,9 @@ typedef struct ldr_asking {
     int on_timeout;        /* enum ldr_on_timeout, -1: the cache's */
     bool has_loader;       /* a loader of the call: wins over the source */
     bool refresh, no_guard;
+    bool only_seek;        /* what the tiers do not hold stays without an answer: nobody loads it */
+    bool is_sought;        /* the shared shelf was just asked, and had nothing of use ... */
+    int64_t waited_us;     /* ... which took so much of the caller's time */
     bool not_held;         /* the caller has just looked: L1 holds nothing of the key */
     int64_t now_us;        /* the caller has just read the clock, LDR_UNSET: it is to be read */
 } ldr_asking;
@@ -115,6 +118,7 @@ bool ldr_flow_peek(ldr_flow *f, ldr_slice key, ldr_hit_buffers *b, ldr_answer *o
 
 ldr_op *ldr_get_begin(ldr_flow *f, const ldr_asking *a, const ldr_owner *owner); /* NULL: out of memory */
 const ldr_answer *ldr_get_answer(const ldr_op *op, size_t i);
+bool ldr_get_is_settled(const ldr_op *op, size_t i); /* false, of an operation that is done: see only_seek */
 bool ldr_get_led(const ldr_op *op, size_t i); /* this call's own load answered */
 
 /* ---- load: the work of one or more flights ------------------------------------------------------------------ */

@@ -295,6 +295,22 @@ static int op_answer(lua_State *L)
     return 9;
 }
 
+/* sought(values, outcomes): of a read that only looked, what it found; the others have no outcome */
+static int op_sought(lua_State *L)
+{
+    ldr_lua_op *lop = ldr_lua_op_check(L);
+    ldr_err err;
+    for (size_t i = 0; i < lop->n_keys && !ldr_lua_op_is_parents(lop); i++) {
+        const ldr_answer *a = ldr_get_answer(lop->op, i);
+        if (!ldr_get_is_settled(lop->op, i) || a->err.code != LDR_OK || ldr_lua_push(L, a->value, a->kind, &err) != LDR_OK)
+            continue;
+        lua_rawseti(L, 2, (int)i + 1);
+        lua_pushstring(L, ldr_lua_outcome(a));
+        lua_rawseti(L, 3, (int)i + 1);
+    }
+    return 0;
+}
+
 /* written(i) -> version | nil, code, message, version */
 static int op_written(lua_State *L)
 {
@@ -379,7 +395,7 @@ void ldr_lua_op_register(lua_State *L)
     static const luaL_Reg methods[] = {
         {"run", op_run},   {"submit", op_submit}, {"job_runs", op_job_runs}, {"job", op_job},   {"id", op_id},
         {"call", ldr_lua_op_call}, {"item", ldr_lua_op_item},     {"give", ldr_lua_op_give}, {"give_nothing", ldr_lua_op_give_nothing},
-        {"give_ttl", ldr_lua_op_give_ttl}, {"give_error", ldr_lua_op_give_error}, {"answer", op_answer},
+        {"give_ttl", ldr_lua_op_give_ttl}, {"give_error", ldr_lua_op_give_error}, {"answer", op_answer}, {"sought", op_sought},
         {"written", op_written},   {"expired", op_expired}, {"forgotten", op_forgotten}, {"was_held", op_was_held},
         {"bytes", op_bytes}, {"feed", op_feed},       {"finish", op_finish}, {NULL, NULL},
     };

@@ -90,6 +90,10 @@ static void read_asking(lua_State *L, int opts, ldr_asking *a)
     a->ttls.stale_us = ldr_lua_field_us(L, opts, "stale_ttl");
     a->ttls.negative_us = ldr_lua_field_us(L, opts, "negative_ttl");
     a->refresh = ldr_lua_field_bool(L, opts, "refresh");
+    a->only_seek = ldr_lua_field_bool(L, opts, "only_seek");
+    int64_t waited_us = ldr_lua_field_us(L, opts, "waited");
+    a->is_sought = waited_us != LDR_UNSET;
+    a->waited_us = a->is_sought ? waited_us : 0;
 }
 
 /* cache:get_op(key | keys, opts, has_loader, can_wait, parent) -> op | nil, code, message */

@@ -226,6 +226,7 @@ local function new_state(o, ud, host)
         writes_source = ud:writes_source("set"), shares = ud:shares(),
         ttl_function = o.ttl_fn or o.stale_ttl_fn,
         direct = reads_directly(o, host),
+        gathers = o.l2 and host.kind == "blocking",
         memo = ud:memo(o.l1 and o.l1_memo or 0, o.l1_values == "shared"),
         parents = setmetatable({}, { __mode = "k" }),
         n_calls = 0, -- of Lua functions that have not ended; a coroutine that was dropped in one counts for ever

@@ -5,13 +5,14 @@
 local calls = require "larder.calls"
 local drive = require "larder.drive"
 local errors = require "larder.errors"
+local gather = require "larder.gather"
 local options = require "larder.options"
 local schema = require "larder.schema"
 local state = require "larder.state"
 
 local reads = {}
 
-local next = next
+local max, next = math.max, next
 local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
 local running, select, type = coroutine.running, select, type
 
@@ -107,6 +108,36 @@ local function read_now(st, who, key)
     return value, nil, outcome
 end
 
+local function answer(st, op, key, context)
+    local fine, value, outcome = result(st, op, 1, key, context)
+    op:finish()
+    if fine then
+        return value, nil, outcome
+    end
+    return nil, value
+end
+
+-- L1, then what the shared shelf says to this task and to those beside it; then as if it had asked alone.
+local function look_beside(st, key, task, loader, args)
+    local value, outcome, trouble = st.core:hit(key, nil, st.memo)
+    if trouble then
+        return nil, errors.new(outcome, trouble)
+    elseif outcome then
+        return value, nil, outcome
+    end
+    local began
+    value, outcome, began = gather.seek(st, key, loader ~= nil, task)
+    if outcome then
+        return value, nil, outcome
+    end
+    local o = { waited = max(0, st.sched:now() - began) } -- the shared shelf has said that it has nothing
+    local context, op = ask(st, "cache:get", key, o, loader, args)
+    if not context then
+        return nil, op
+    end
+    return answer(st, op, key, context)
+end
+
 -- What get does once the memo had no answer; also get with opts, and refresh (o.refresh).
 local function get(st, who, key, o, loader, args)
     check_key(who, key)
@@ -114,7 +145,10 @@ local function get(st, who, key, o, loader, args)
         return read_now(st, who, key)
     end
     o = past_cache(st, key, o) or o
-    if not (o and o.refresh) then
+    local task = not o and st.gathers and st.sched:resting()
+    if task then
+        return look_beside(st, key, task, loader, args)
+    elseif not (o and o.refresh) then
         local value, outcome, trouble = st.core:hit(key, o and o.level, st.memo)
         if trouble then
             return nil, errors.new(outcome, trouble)
@@ -126,12 +160,7 @@ local function get(st, who, key, o, loader, args)
     if not context then
         return nil, op
     end
-    local fine, value, outcome = result(st, op, 1, key, context)
-    op:finish()
-    if fine then
-        return value, nil, outcome
-    end
-    return nil, value
+    return answer(st, op, key, context)
 end
 
 function reads.get(self, key, opts, ...)
@@ -147,11 +176,18 @@ end
 -- are reads.get's. Second, with what C does so itself where get may be a C function (memo.get).
 function reads.direct(st, handle)
     local ud, memo, sched, parents = st.core, st.memo, st.sched, st.parents
-    local read, can_wait = ud.read, sched.can_wait
+    local read, can_wait, resting, gathers = ud.read, sched.can_wait, sched.resting, st.gathers
     return function(self, key, opts, ...)
         if opts ~= nil or (...) ~= nil or self ~= handle or st.listening or st.bypass
-            or (st.n_calls > 0 and parents[running() or st]) or (sched.alive ~= 0 and can_wait(sched)) then
+            or (st.n_calls > 0 and parents[running() or st]) then
             return reads.get(self, key, opts, ...)
+        elseif sched.alive ~= 0 then
+            local task = gathers and resting(sched)
+            if task and type(key) == "string" then
+                return look_beside(st, key, task)
+            elseif task or can_wait(sched) then
+                return reads.get(self, key)
+            end
         end
         local value, outcome, trouble = read(ud, key, nil, memo)
         if not outcome then -- the key is no string

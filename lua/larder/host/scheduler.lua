@@ -152,13 +152,19 @@ local function run_task(self, task)
     end
     local before = self.active
     self.active, self.on_stack = task, self.on_stack + 1
-    local n = task.n
-    task.n = 0
-    local fine, got = resume(task.co, unpack(task, 1, n))
+    local n, fine, got = task.n
+    if n > 0 then
+        task.n = 0
+        fine, got = resume(task.co, unpack(task, 1, n))
+    else
+        fine, got = resume(task.co)
+    end
     self.active, self.on_stack = before, self.on_stack - 1
-    if status(task.co) == "dead" then
+    if got == PARK and fine then
+        return
+    elseif status(task.co) == "dead" then
         end_task(self, task, fine, got)
-    elseif got ~= PARK then
+    else
         push_ready(self, task)
     end
 end
@@ -323,6 +329,27 @@ end
 
 function scheduler:now()
     return self.clock.now()
+end
+
+-- Among tasks of one scheduler: rest() gives way, and returns once somebody called rouse(task), or at any time before;
+-- so it is for who looks again, and knows who will call. Only for a task, in its own coroutine.
+function scheduler.rest()
+    yield(PARK)
+end
+
+function scheduler:rouse(task)
+    push_ready(self, task)
+end
+
+-- The task that may rest; nil where the caller is none, or cannot yield.
+function scheduler:resting()
+    local task = self.tasks[running()]
+    return task and can_yield() and task or nil
+end
+
+-- All that are ready now run before the task goes on.
+function scheduler.give_way()
+    yield()
 end
 
 -- May others run while the caller waits here? A task parks; anybody else pumps, which helps only where there are
