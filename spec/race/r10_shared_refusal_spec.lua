@@ -1,9 +1,11 @@
--- R10 between processes: the tiers have a write that the source then refuses. Wrong outcome: a row that never was is read
--- by others. Here: the source is asked first; what it refused is nowhere, and what was held before is served again.
+-- R10 between processes: the tiers have a write that the source then refuses. Wrong outcome: a row that never was is
+-- read by others. Here: the source is asked first; what it refused is nowhere, and what was held before is served
+-- again.
 -- R11: several keys at once. Nothing is promised over keys: a reader may see one of them new and another old while a
 -- set_many is under way, as he may in the source's own tables without a transaction. Promised is, key by key, what is
--- promised of one key: whole rows, none older than what a returned call wrote, and an outcome of its own for each. Wrong
--- outcome: a batch that broke off counts as done for all its keys, and the rest keep the old row in the shared tier.
+-- promised of one key: whole rows, none older than what a returned call wrote, and an outcome of its own for each.
+-- Wrong outcome: a batch that broke off counts as done for all its keys, and the rest keep the old row in the shared
+-- tier.
 
 local schedule = require "spec.support.schedule"
 

@@ -1,6 +1,6 @@
--- R1 and R2 between processes: a reader loaded a row and is about to fill the shared tier; meanwhile the row was changed.
--- Wrong outcome: the old row lies in the shared tier until its ttl. Here: the drop breaks the reader's lease, and a lease
--- that is not there (dropped, evicted, flushed) refuses the fill; it is never "set if absent".
+-- R1 and R2 between processes: a reader loaded a row and is about to fill the shared tier; meanwhile the row was
+-- changed. Wrong outcome: the old row lies in the shared tier until its ttl. Here: the drop breaks the reader's
+-- lease, and a lease that is not there (dropped, evicted, flushed) refuses the fill; it is never "set if absent".
 
 local schedule = require "spec.support.schedule"
 

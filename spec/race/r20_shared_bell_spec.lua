@@ -1,8 +1,9 @@
--- R20: a message of the bell is lost (Redis' publish is at most once). Wrong outcome: L1 gives the old row until its ttl.
--- Here: each change has a number, drawn in the script that makes it; the next message that comes, or the pulse, shows that
--- one is missing, and what L1 holds is not believed until it was read again. So it is after a lost subscription.
--- R21: the news of a change overtake what a reader was told before it. Wrong outcome: he keeps the old row in L1, and the
--- news have passed. Here: L1 takes nothing that was asked for before the news.
+-- R20: a message of the bell is lost (Redis' publish is at most once). Wrong outcome: L1 gives the old row until its
+-- ttl. Here: each change has a number, drawn in the script that makes it; the next message that comes, or the pulse,
+-- shows that one is missing, and what L1 holds is not believed until it was read again. So it is after a lost
+-- subscription.
+-- R21: the news of a change overtake what a reader was told before it. Wrong outcome: he keeps the old row in L1, and
+-- the news have passed. Here: L1 takes nothing that was asked for before the news.
 -- R22: the same with the own write, whose news come after its answer, or while another coroutine is reading.
 
 local schedule = require "spec.support.schedule"

@@ -1,10 +1,10 @@
--- R29: the holder of a lease pauses past its end; another one loads and fills; then the first one's late result comes. Wrong
--- outcome: it lies over the newer one. Here: a fill needs the very lease that stands, so one that has ended or was replaced
--- fills nothing; and a set needs its own mark, or a lower version.
--- R30: the holder dies. Wrong outcome: all wait for as long as they are ready to wait. Here: his lease says how long it can
--- still last, and who waits looks again then.
--- R31: those who wait ask again and again. Wrong outcome: load for the server, and the value is seen a nap later. Here: the
--- end of a lease that somebody waits for is rung, and until then nobody asks.
+-- R29: the holder of a lease pauses past its end; another one loads and fills; then the first one's late result
+-- comes. Wrong outcome: it lies over the newer one. Here: a fill needs the very lease that stands, so one that has
+-- ended or was replaced fills nothing; and a set needs its own mark, or a lower version.
+-- R30: the holder dies. Wrong outcome: all wait for as long as they are ready to wait. Here: his lease says how long
+-- it can still last, and who waits looks again then.
+-- R31: those who wait ask again and again. Wrong outcome: load for the server, and the value is seen a nap later.
+-- Here: the end of a lease that somebody waits for is rung, and until then nobody asks.
 
 local schedule = require "spec.support.schedule"
 

@@ -1,7 +1,8 @@
--- R4 between processes: a writer drops the key within its transaction; a reader of another process loads the row of before
--- and fills the shared tier; the writer commits. Wrong outcome: the old row lies there until its ttl, though the writer
--- "has dropped it". Here: the bracket of cache:write marks the key in the shared tier before the transaction. While the
--- mark stands nobody is given a lease or what is held, and a lease of before is broken; its end drops the key again.
+-- R4 between processes: a writer drops the key within its transaction; a reader of another process loads the row of
+-- before and fills the shared tier; the writer commits. Wrong outcome: the old row lies there until its ttl, though
+-- the writer "has dropped it". Here: the bracket of cache:write marks the key in the shared tier before the
+-- transaction. While the mark stands nobody is given a lease or what is held, and a lease of before is broken; its
+-- end drops the key again.
 
 local schedule = require "spec.support.schedule"
 

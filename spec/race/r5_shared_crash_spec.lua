@@ -1,8 +1,9 @@
--- R5 between processes: a writer dies after its commit, before it told the shared tier. Wrong outcome: the old row is served
--- until its ttl, and longer where its age is forgotten on the way. Here: as long as the dead writer's mark stands all read
--- the source. After it
+-- R5 between processes: a writer dies after its commit, before it told the shared tier. Wrong outcome: the old row is
+-- served until its ttl, and longer where its age is forgotten on the way. Here: as long as the dead writer's mark
+-- stands all read the source. After it
 --   with the change table any process that lives tells the shared tier and so all the others;
---   without it what was held before is served once more, but by nobody longer than its ttl + stale_ttl after it was loaded.
+--   without it what was held before is served once more, but by nobody longer than its ttl + stale_ttl after it
+--   was loaded.
 
 local schedule = require "spec.support.schedule"
 

@@ -1,6 +1,7 @@
--- R8 between processes: a reader finds that there is no such row; a writer of another process makes it, and its drop finds
--- nothing that is held; the reader fills "absent" into the shared tier. Wrong outcome: the new row is invisible to all until
--- negative_ttl. Here: an absence needs the lease, too, and a write or drop breaks it also where nothing is held.
+-- R8 between processes: a reader finds that there is no such row; a writer of another process makes it, and its drop
+-- finds nothing that is held; the reader fills "absent" into the shared tier. Wrong outcome: the new row is invisible
+-- to all until negative_ttl. Here: an absence needs the lease, too, and a write or drop breaks it also where nothing
+-- is held.
 
 local schedule = require "spec.support.schedule"
 

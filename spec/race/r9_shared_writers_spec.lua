@@ -1,7 +1,7 @@
--- R9, R9c, R9d between processes: the source commits one write, then another; what the writers then say to the shared tier
--- comes in the other order. Wrong outcome: the row that lost lies there, and in L1, until its ttl. Here: a set is taken under
--- the own mark or over a lower version, versions are the source's own (one sequence a table, drawn under its lock, never
--- used twice), and where nothing is held any more nothing is put.
+-- R9, R9c, R9d between processes: the source commits one write, then another; what the writers then say to the shared
+-- tier comes in the other order. Wrong outcome: the row that lost lies there, and in L1, until its ttl. Here: a set
+-- is taken under the own mark or over a lower version, versions are the source's own (one sequence a table, drawn
+-- under its lock, never used twice), and where nothing is held any more nothing is put.
 
 local schedule = require "spec.support.schedule"
 

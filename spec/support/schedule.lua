@@ -1,17 +1,18 @@
--- schedule.lua - races between processes over one shared tier, step by step. Each schedule is written once and runs twice: on
--- the virtual clock with a Redis in Lua, and against a real server with the same pauses.
+-- schedule.lua - races between processes over one shared tier, step by step. Each schedule is written once and runs
+-- twice: on the virtual clock with a Redis in Lua, and against a real server with the same pauses.
 --
 --   schedule.both("a late fill is refused", function(s)
 --       local a, b = s:process "a", s:process "b"        caches of one name that hear each other only by the bell
 --       local fill = s:stop("a", "fill")                 a's next fill is held before it is sent
 --       local reader = s:begin(function() return a:get "item:1" end)
---       fill:reached()  ...  fill:go()                   or go "unsent", "unheard": it was lost on its way, or its answer was
+--       fill:reached()  ...  fill:go()                   or go "unsent", go "unheard": it is lost, or its answer
 --       assert.equal(10, reader:result().price)
 --   end)
 --
 -- What a process asks is named "a lookup", "a source", ...: the verbs of the shared tier, "pulse", and "source" for a
--- statement of SQLite. stop(name, verb, "answered") holds it where the answer is there and not heard yet. Nobody hears the
--- bell but by s:ring(name) and nothing is due but by s:tend(name). Time passes only in s:pass(seconds) and in waits.
+-- statement of SQLite. stop(name, verb, "answered") holds it where the answer is there and not heard yet. Nobody
+-- hears the bell but by s:ring(name) and nothing is due but by s:tend(name). Time passes only in s:pass(seconds) and
+-- in waits.
 
 local assert = require "luassert"
 local bed = require "spec.support.bed"
@@ -219,8 +220,8 @@ end
 -- The host of one process: the schedule's, but for what it asks.
 local function host_of(s, name)
     local base = s.base
-    local host = setmetatable({ alone = true, redis = true }, { __index = function(_, name)
-        local got = base[name]
+    local host = setmetatable({ alone = true, redis = true }, { __index = function(_, field)
+        local got = base[field]
         if type(got) ~= "function" then
             return got
         end
@@ -241,8 +242,8 @@ local function host_of(s, name)
     return host
 end
 
--- A cache as a process of its own would have it, which hears the bell from now on. options: those of larder.open; without a
--- source it has SQLite's table of items, with source = false none.
+-- A cache as a process of its own would have it, which hears the bell from now on. options: those of larder.open;
+-- without a source it has SQLite's table of items, with source = false none.
 function methods:process(name, options)
     local given = { source = larder.source.sqlite { file = self.file, models = {
         item = { table = "items", key = "id", version = "version" } } }, changes = false }
@@ -389,8 +390,8 @@ local n_schedules = 0
 
 local function new(kind, options)
     n_schedules = n_schedules + 1
-    local s = setmetatable({ kind = kind, name = "race" .. n_schedules, payloads = {}, talks = {}, stops = {}, held = {},
-        dead = {}, processes = {}, of = {} }, { __index = methods })
+    local s = setmetatable({ kind = kind, name = "race" .. n_schedules, payloads = {}, talks = {}, stops = {},
+        held = {}, dead = {}, processes = {}, of = {} }, { __index = methods })
     s.base = test.new { moved = kind == "real" and function(by)
         assert(by < 5, "nobody does anything for a long time")
         posix.sleep(math.ceil(by * 1000))
