@@ -1,7 +1,11 @@
 -- cli_spec.lua - the command: its exit statuses, what is not built, migrate, and the demo's parts and whole.
 
 package.path = "./?.lua;" .. package.path
+local folder = require "spec.support.folder"
+local history = require "larder.cli.history"
 local json = require "larder.cli.json"
+local place = require "larder.cli.place"
+local redis = require "spec.support.redis"
 local replay = require "larder.cli.replay"
 local screen = require "larder.cli.screen"
 local shell = require "spec.support.shell"
@@ -11,6 +15,8 @@ local sqlite = require "larder.sqlite"
 local trace = require "larder.cli.trace"
 local truth = require "larder.cli.truth"
 local unbuilt = require "larder.unbuilt"
+
+local unpack = table.unpack or rawget(_G, "unpack")
 
 local function larder(line)
     return shell.run("LARDER_LUA=" .. shell.lua .. " lua/bin/larder " .. line)
@@ -35,7 +41,8 @@ describe("larder", function()
     it("ends with 2 at misuse", function()
         for _, line in ipairs { "", "nope", "demo --nope", "demo --seed x", "demo --seed 1.5",
             "demo --slack -1", "demo --trace /nope",
-            "demo --redis", "demo --postgres x", "migrate", "migrate --apply --undo", "migrate --dsn sqlite:x",
+            "demo --redis http://x", "demo --redis redis://",
+            "demo --redis rediss://h", "demo --postgres x", "migrate", "migrate --apply --undo", "migrate --dsn sqlite:x",
             "migrate --dsn mysql://x --table t", "migrate --dsn postgresql://x --table t",
             "migrate --config a --dsn sqlite:b --table c" } do
             local out, status = larder(line)
@@ -228,6 +235,63 @@ describe("the demo's truth", function()
     end)
 end)
 
+describe("the demo's history of two processes", function()
+    local shop_of_all = { fault = function() end }
+    local one, two
+
+    before_each(function()
+        one, two = history.log(shop_of_all, { [9] = 4 }), history.log(shop_of_all, { [9] = 4 })
+        -- The first process wrote edition 5 of product 9 at 100, the second one edition 6 past the cache at 200.
+        one.writes[1] = { id = 9, edition = 5, from = 99, to = 100, own = true }
+        two.writes[1] = { id = 9, edition = 6, from = 199, to = 200, own = false }
+    end)
+
+    local function judge(log, edition, began)
+        log.reads[1] = { id = 9, edition = edition, began = began, ended = began + 0.5 }
+        return history.judge({ one, two }, { [9] = 4 }, 1)
+    end
+
+    it("passes what was so within the bound", function()
+        for _, case in ipairs { { one, 4, 98 }, { two, 4, 100.75 }, { two, 5, 98.75 }, { one, 5, 201 },
+            { two, 6, 1e6 } } do
+            local wrong, first = judge(unpack(case))
+            assert.equal(0, wrong, first)
+            case[1].reads[1] = nil
+        end
+        local _, _, oldest = judge(two, 4, 100.75)
+        assert.equal(0.75, oldest)
+    end)
+
+    it("finds what was not", function()
+        for wanted, case in pairs { ["edition 4 ended 1.250 s before"] = { two, 4, 101.25 },
+            ["edition 5 ended 2.000 s before"] = { two, 5, 202 }, ["edition 6 was never"] = { one, 6, 198 },
+            ["edition 7 was never"] = { one, 7, 1e6 }, ["edition 3 had ended before"] = { one, 3, 1 },
+            ["edition 4 after edition 5 was written through"] = { one, 4, 100.25 } } do
+            local wrong, first = judge(unpack(case))
+            assert.equal(1, wrong)
+            assert.truthy(first:find(wanted, 1, true), first)
+            case[1].reads[1] = nil
+        end
+    end)
+
+    it("goes from one process to the other", function()
+        judge(one, 5, 100.125)
+        local file, remove = shell.temporary ".log"
+        local out = assert(io.open(file, "w"))
+        one:save(out)
+        out:close()
+        local copy = history.log()
+        for line in io.lines(file) do
+            assert.is_true(copy:take(line))
+        end
+        remove()
+        assert.is_false(copy:take "rubbish")
+        assert.same(one.reads, copy.reads)
+        assert.equal(5, copy.writes[1].edition)
+        assert.is_true(copy.writes[1].own)
+    end)
+end)
+
 describe("larder demo", function()
     it("fits a screen", function()
         local run = { pattern = "write_through", hit_rate = 0.5, queries = 123456789, saved = 0.5, p50_seconds = 1e-4,
@@ -240,16 +304,89 @@ describe("larder demo", function()
             runs = { run, run, run, run, run }, seed = 1, entries = 5000, lua = "LuaJIT 2.1.0-beta3", checked = 5e6,
             violations = 15, first_violation = ("x"):rep(200), bound_seconds = 0.5, interval_seconds = 0.1,
             slack_seconds = 0.4 }
-        local lines = screen.lines(report, { colour = false, blocks = false })
-        assert.is_true(#lines <= 24)
-        for _, line in ipairs(lines) do
-            assert.is_true(#line <= 80, line)
+        local tier = { answers = 123456789, share = 0.5, p50_seconds = 1e-3, p99_seconds = 1 }
+        local shared = { server = ("x"):rep(200), l1 = tier, l2 = tier, source = tier, stats = { leases = 123456789,
+            lease_waits = 1e6, refused = 1e6, bell_heard = 123456789, bell_gaps = 1e6, reconnects = 1e6 } }
+        for i = 1, 2 do
+            local lines = screen.lines(report, { colour = false, blocks = false })
+            assert.is_true(#lines <= 24)
+            for _, line in ipairs(lines) do
+                assert.is_true(#line <= 80, line)
+            end
+            report.shared, report.runs[5 + i] = shared, run
         end
     end)
 
+    local function in_folder(line, before)
+        local name = folder.new()
+        local out, status = shell.run(("TMPDIR=%s LARDER_LUA=%s %s lua/bin/larder demo %s"):format(name, shell.lua,
+            before or "", line))
+        local left = shell.run("ls -A " .. name)
+        folder.remove(name)
+        assert.equal("", left)
+        return out, status
+    end
+
+    local function needs_redis()
+        return select(2, shell.run "command -v redis-server") ~= 0
+    end
+
+    it("says which package an own server needs", function()
+        local bin = folder.new()
+        for name in ("sh readlink dirname mktemp rm rmdir gzip " .. shell.lua):gmatch "%S+" do
+            shell.run(("ln -s $(command -v %s) %s/"):format(name, bin))
+        end
+        local out, status = in_folder("--quick --redis", "LARDER_REDIS= PATH=" .. bin)
+        folder.remove(bin)
+        assert.equal(2, status, out)
+        assert.truthy(out:find("apt-get install redis-server", 1, true), out)
+    end)
+
+    it("replays through two processes over an own server", function()
+        if needs_redis() then
+            return pending "there is no redis-server"
+        end
+        local out, status = in_folder("--quick --json --slack 10 --redis", "env -u LARDER_REDIS")
+        assert.equal(0, status, out)
+        assert.truthy(out:find('"checked":60000', 1, true), out)
+        assert.truthy(out:find '"shared":{"l1":{"answers":%d+')
+        assert.truthy(out:find '"leases":%d%d%d')
+        assert.truthy(out:find '"server":"an own redis%-server"')
+        assert.equal(7, select(2, out:gsub('"violations":0', "")))
+    end)
+
+    it("keeps a password of the command line to itself", function()
+        if needs_redis() then
+            return pending "there is no redis-server"
+        end
+        local server = redis.start()
+        server:config("requirepass", "tell-nobody")
+        local url = server.url:gsub("://", "://:tell-nobody@")
+        local file, remove = shell.temporary ".txt"
+        write_file(file, ("a\nb\nc\n"):rep(100))
+        for _, how in ipairs { "--redis ", "--redis=" } do
+            local out, status = in_folder(how .. url .. " --quick --slack 10 --trace " .. file)
+            assert.equal(0, status, out)
+            assert.truthy(out:find("it was taken off there", 1, true), out)
+            assert.is_nil(out:find("tell-nobody", 1, true))
+            assert.truthy(out:find("Two processes, each with an L1, over redis+unix:", 1, true))
+        end
+        local out, status = in_folder("--quick --redis " .. url:gsub("tell", "ask"))
+        assert.equal(1, status, out)
+        assert.is_nil(out:find("ask-nobody", 1, true))
+        server:close()
+        assert.equal(1, select(2, in_folder("--quick --redis " .. url)))
+        remove()
+    end)
+
+    it("shows no secret of a URL", function()
+        assert.equal("redis://h:1/2", place.shown "redis://me:pw@h:1/2")
+        assert.equal("redis://h", place.shown "redis://h")
+    end)
+
     it("replays, checks, and says it all in one JSON object", function()
-        local folder = shell.run("mktemp -d"):match "[^\n]+"
-        local out, status = shell.run("TMPDIR=" .. folder .. " LARDER_LUA=" .. shell.lua
+        local place_of_it = shell.run("mktemp -d"):match "[^\n]+"
+        local out, status = shell.run("TMPDIR=" .. place_of_it .. " LARDER_LUA=" .. shell.lua
             .. " lua/bin/larder demo --quick --json --seed 3 --slack 10")
         assert.equal(0, status, out)
         assert.equal(1, select(2, out:gsub("\n", "")))
@@ -257,7 +394,7 @@ describe("larder demo", function()
         assert.truthy(out:find('"checked":50000', 1, true))
         local _, n = out:gsub('"violations":0', "")
         assert.equal(6, n)
-        local left, empty = shell.run("rmdir " .. folder)
+        local left, empty = shell.run("rmdir " .. place_of_it)
         assert.equal(0, empty, left)
     end)
 

@@ -28,6 +28,7 @@ function place.has_password(url)
     return url:find "://[^/]*:[^/]*@" ~= nil
 end
 
+-- Ended hard: there is nothing to save, and a server that was stopped would not hear of anything softer.
 local KEEPER = [[
 cd %s || exit 1
 trap '' INT
@@ -35,7 +36,7 @@ redis-server --port 0 --unixsocket redis.sock --save '' --appendonly no >redis.l
 until [ -S redis.sock ] || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
 echo >redis.up
 cat >/dev/null
-kill $! 2>/dev/null
+kill -9 $! 2>/dev/null
 wait $!
 rm -f redis.log redis.up redis.sock]]
 

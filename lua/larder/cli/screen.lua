@@ -85,7 +85,7 @@ local function shared_lines(shared)
         tier_row("L1", shared.l1),
         tier_row("Redis", shared.l2),
         tier_row("the table", shared.source),
-        ("Leases %s, of which another process waited for %s; refused fills %s"):format(grouped(s.leases),
+        ("Leases %s, waited for by the other %s; refused fills %s"):format(grouped(s.leases),
             grouped(s.lease_waits), grouped(s.refused)),
         ("Messages heard %s, missed %s; connections lost %s"):format(grouped(s.bell_heard), grouped(s.bell_gaps),
             grouped(s.reconnects)),
