@@ -22,7 +22,7 @@ local KEEPER = [[
     cd %s || exit 1
     redis-server --port 0 --unixsocket redis.sock --save '' --appendonly no >redis.log 2>&1 &
     until [ -S redis.sock ]; do kill -0 $! 2>/dev/null || break; sleep 0.01; done
-    echo started >ready; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!]]
+    echo started >ready; cat >/dev/null; exec 2>/dev/null; kill -9 $!; wait $!]]
 
 function redis.url(folder)
     return os.getenv "LARDER_REDIS" or "redis+unix://" .. folder .. "/redis.sock"

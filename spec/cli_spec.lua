@@ -40,9 +40,9 @@ describe("larder", function()
 
     it("ends with 2 at misuse", function()
         for _, line in ipairs { "", "nope", "demo --nope", "demo --seed x", "demo --seed 1.5",
-            "demo --slack -1", "demo --trace /nope",
-            "demo --redis http://x", "demo --redis redis://",
-            "demo --redis rediss://h", "demo --postgres x", "migrate", "migrate --apply --undo", "migrate --dsn sqlite:x",
+            "demo --slack -1", "demo --trace /nope", "demo --redis http://x", "demo --redis redis://",
+            "demo --redis rediss://h", "demo --postgres x", "migrate", "migrate --apply --undo",
+            "migrate --dsn sqlite:x",
             "migrate --dsn mysql://x --table t", "migrate --dsn postgresql://x --table t",
             "migrate --config a --dsn sqlite:b --table c" } do
             local out, status = larder(line)

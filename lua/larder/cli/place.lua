@@ -36,7 +36,8 @@ redis-server --port 0 --unixsocket redis.sock --save '' --appendonly no >redis.l
 until [ -S redis.sock ] || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
 echo >redis.up
 cat >/dev/null
-kill -9 $! 2>/dev/null
+exec 2>/dev/null
+kill -9 $!
 wait $!
 rm -f redis.log redis.up redis.sock]]
 
