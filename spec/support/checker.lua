@@ -23,7 +23,8 @@ local Judge = {}
 Judge.__index = Judge
 
 -- rows: { { id =, tag = or nil: deleted }, ... } in their order, those of before the run, too: "ID.0...".
--- options: hard_ms; windows = { { from, to }, ... }, when faults were about (with the time to heal); ended_ms.
+-- options: hard_ms, soft_ms (nil: none); windows = { { from, to }, ... }, when faults were about (with the time to
+-- heal); ended_ms.
 function checker.new(rows, options)
     local self = setmetatable({ rows = rows, options = options, by_tag = {}, deleted = {}, next_of = {}, begun = {},
         ended = {}, wrong = {}, n_wrong = 0, counts = {}, calm = {}, all = {}, n_calm = 0, n_all = 0 }, Judge)
@@ -235,8 +236,21 @@ local function percentiles(buckets, n)
         found[0.999] or 0, found[1] or 0, n)
 end
 
+-- Of the reads that no fault disturbed more than one in a thousand was staler than the soft bound.
+function Judge:judge_soft()
+    local late = 0
+    for ms, n in pairs(self.calm) do
+        late = late + (ms > (self.options.soft_ms or INF) and n or 0)
+    end
+    if late > self.n_calm / 1000 then
+        self.n_wrong = self.n_wrong + 1
+        table.insert(self.wrong, 1, ("%d of %d reads were later than the soft bound"):format(late, self.n_calm))
+    end
+end
+
 -- One line of figures, one of counts; and what was wrong as text, nil where nothing was.
 function Judge:verdict()
+    self:judge_soft()
     local names, figures = {}, {}
     for name in pairs(self.counts) do
         names[#names + 1] = name

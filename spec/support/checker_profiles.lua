@@ -54,11 +54,11 @@ function profiles.log(folder, number, life)
     return ("%s/%s.%s.log"):format(folder, number, life)
 end
 
--- Without any fault, with slow loads of rows that are seldom written: what is written while they load is seen by all
--- within half a second, not only when the next write comes.
+-- Without any fault, with slow loads: what is written while they load is seen by all within the soft bound. All load
+-- and write the same row for a moment, then leave it alone for seconds: nothing mends what stayed.
 profiles.calm = {
-    ids = 40, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, judged_ms = 500, changes = false,
-    settle_ms = 1000, slow_ms = 40, tasks = 8,
+    ids = 100, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, soft_ms = 1000, changes = false,
+    settle_ms = 1000, slow_ms = 40, slice_ms = 50, tasks = 8,
     weights = { get = 40, get_many = 5, load = 10, reload = 40, set = 6, delete = 1, invalidate = 3 },
     faults = {},
 }

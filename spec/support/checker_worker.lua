@@ -150,9 +150,18 @@ return function(folder, url, name, number, life, seed)
 
     function verbs.touch(id) drop("touch", key(id), 1000) end
 
+    -- Any row; where the profile has slices of time, it is the row of the moment but for those who only look.
+    local function row_for(verb)
+        if profile.slice_ms and not verb:find "^get" then
+            return math.floor(posix.now() / profile.slice_ms) % profile.ids + 1
+        end
+        return draw:below(profile.ids) + 1
+    end
+
     local function go_on(until_ms)
         while posix.now() < until_ms do
-            verbs[profiles.drawn(profile, draw)](draw:below(profile.ids) + 1)
+            local verb = profiles.drawn(profile, draw)
+            verbs[verb](row_for(verb))
             if draw:below(8) > 0 then
                 larder.sleep(draw:below(6) * 0.001)
             end
