@@ -12,7 +12,8 @@
 -- What a process asks is named "a lookup", "a source", ...: the verbs of the shared tier, "pulse", and "source" for a
 -- statement of SQLite. stop(name, verb, "answered") holds it where the answer is there and not heard yet. Nobody
 -- hears the bell but by s:ring(name) and nothing is due but by s:tend(name). Time passes only in s:pass(seconds) and
--- in waits.
+-- in waits. s.pause(name, what), where it is set, is called before and after each talk: before one it may give what go
+-- takes.
 
 local assert = require "luassert"
 local bed = require "spec.support.bed"
@@ -206,13 +207,16 @@ local function job(s, name, op)
         verb, list = read_request(bytes)
     end
     s.talks[#s.talks + 1] = name .. " " .. verb
-    local how = hold(s, name, verb)
+    local how = hold(s, name, verb) or s.pause and s.pause(name, verb)
     if bytes then
         carry(s, op, list, how)
     else
         op:job()
     end
     hold(s, name, verb .. " answered")
+    if s.pause then
+        s.pause(name, verb .. " answered")
+    end
 end
 
 -- ---- processes -----------------------------------------------------------------------------------------------------
