@@ -21,7 +21,7 @@ end
 
 -- Whatever is lost, however a process ends: nothing is read that is older than 2 s.
 profiles.bound = {
-    ids = 12, ttl = 1.5, stale_ttl = 0.5, negative_ttl = 1, hard = 2, changes = false, settle_ms = 2500,
+    ids = 12, ttl = 1.5, stale_ttl = 0.5, negative_ttl = 1, hard = 2, changes = false, settle_ms = 4000,
     weights = weights { touch = 1 },
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
@@ -29,7 +29,7 @@ profiles.bound = {
 -- With the change table nothing stays that is not so any more, however long it might be kept.
 profiles.changes = {
     ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 },
-    settle_ms = 2500,
+    settle_ms = 4000,
     weights = weights {},
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
@@ -37,14 +37,14 @@ profiles.changes = {
 -- The same where the source has no versions: the cache draws its own.
 profiles.unversioned = {
     ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = { interval = 0.1 },
-    settle_ms = 2500,
+    settle_ms = 4000,
     weights = weights { get_entry = 0 }, is_unversioned = true,
     faults = { "kill", "kill", "stop", "cut", "flush", "freeze", "restart" },
 }
 
 -- Without the change table the bell alone sees to that, where every writer lives on and all write through the cache.
 profiles.bell = {
-    ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = false, settle_ms = 2500,
+    ids = 12, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, changes = false, settle_ms = 4000,
     weights = weights { outside = 0 },
     faults = { "stop", "cut", "cut", "flush", "freeze", "restart" },
 }
@@ -58,7 +58,7 @@ end
 -- and write the same row for a moment, then leave it alone for seconds: nothing mends what stayed.
 profiles.calm = {
     ids = 100, ttl = 300, stale_ttl = 0, negative_ttl = 300, hard = 300, soft_ms = 1000, changes = false,
-    settle_ms = 1000, slow_ms = 40, slice_ms = 50, tasks = 8,
+    settle_ms = 4000, slow_ms = 40, slice_ms = 50, tasks = 8,
     weights = { get = 40, get_many = 5, load = 10, reload = 40, set = 6, delete = 1, invalidate = 3 },
     faults = {},
 }
