@@ -90,8 +90,12 @@ describe("a byte", function()
         b.proxy "pass"
     end)
 
-    for _, fault in ipairs { { "cut", "on data when item:1 cut %d" }, { "cut of the handshake", "on data cut %d", 60, 3 },
-        { "flipped", "on data when item:1 flip %d 1" }, { "flipped all", "on data when item:1 flip %d 255" } } do
+    for _, fault in ipairs {
+        { "cut", "on data when item:1 cut %d" },
+        { "cut of the handshake", "on data cut %d", 60, 3 },
+        { "flipped", "on data when item:1 flip %d 1" },
+        { "flipped all", "on data when item:1 flip %d 255" },
+    } do
         it("of an answer is " .. fault[1], function()
             local n, fired = 0, 0
             b.slowest, b.excess = 0, -math.huge

@@ -9,7 +9,7 @@ local posix = require "spec.support.posix"
 local redis = require "spec.support.redis"
 local values = require "spec.support.values"
 
-local every = bed.count(1, 10)
+local every = bed.count(1, 40)
 local b, figures, replies, slowest_service, slowest_bell
 
 local function say(...)
@@ -119,7 +119,7 @@ describe("a hostile server", function()
                 local reply = replies[k]
                 play(phase, reply.bytes, ("%s, line %d (%s)"):format(phase, reply.line, reply.kind))
                 n = n + 1
-                if n == 5 then
+                if n == 3 then
                     before = memory_kb()
                 end
             end

@@ -18,7 +18,7 @@ local meta = { __index = methods }
 
 -- How much later than its deadline a call may end. The machine is shared: only the proof is strict.
 outage.slack_ms = bed.is_watched and 2000 or bed.prove and 100 or 300
-outage.heal_ms = 1000 + outage.slack_ms
+outage.heal_ms = 1000 + math.max(outage.slack_ms, 300)
 
 local function source(file)
     return larder.source.sqlite { file = file, models = { item = { table = "items", version = "version" } } }
@@ -90,6 +90,7 @@ function methods:begin(options)
         given.name = self.name .. name
         given.l2 = { url = options.url or self.proxy.url, timeout = options.l2_timeout or 0.2 }
         given.ttl = options.ttl or 3
+        given.bound = given.source and options.bound and { hard = options.bound }
         return assert(larder.open(given))
     end
     self.through = open("", { source = source(self.file) })
