@@ -1,6 +1,7 @@
--- Drawn schedules of processes over one shared tier and SQLite: each talk, each statement and each message of the bell
--- takes as long as the seed says, some requests and answers are lost, keys are evicted, messages are missed. Judged: who
--- wrote, or heard of a write, reads nothing older; in the end, when the losses were noticed, all read what the table has.
+-- Drawn schedules of processes over one shared tier and SQLite: each talk, each statement and each message of the
+-- bell takes as long as the seed says, some requests and answers are lost, keys are evicted, messages are missed.
+-- Judged: who wrote, or heard of a write, reads nothing older; in the end, when the losses were noticed, all read
+-- what the table has.
 
 local bed = require "spec.support.bed"
 local race = require "spec.support.race"

@@ -33,31 +33,39 @@ local unpack = table.unpack or unpack -- luacheck: ignore 113
 
 -- ---- names of talks ------------------------------------------------------------------------------------------------
 
--- What a compiled script ends with: what it is built from behind the common part, without comments and space.
-local function squeezed(text)
-    local out = {}
+-- The lines of a script, without comments and space: a list and a set.
+local function lines_of(text)
+    local list, set = {}, {}
     for line in (text .. "\n"):gmatch "([^\n]*)\n" do
-        line = line:gsub("^ *", ""):gsub("^%-%-.*", ""):gsub(" %-%- .*$", "")
-        out[#out + 1] = line
+        line = line:gsub("^ *%-%-.*", ""):gsub(" %-%- .*$", ""):gsub("%s", "")
+        if line ~= "" then
+            list[#list + 1], set[line] = line, true
+        end
     end
-    return (table.concat(out):gsub("%s", ""))
+    return list, set
 end
 
 local bodies = {}
 for verb in ("lease fill release renew mark set unmark put drop touch drop_all"):gmatch "%S+" do
     local file = assert(io.open("core/l2/redis/" .. verb .. ".lua"))
     local text = file:read "*a"
-    bodies[verb] = squeezed(text:match "\n%-%-%-%- cell%.lua\n(.*)" or text)
+    bodies[verb] = lines_of(text:match "\n%-%-%-%- cell%.lua\n(.*)" or text)
     file:close()
 end
 
 local verbs = {} -- by the script's SHA1
 
+-- A compiled script is that of the verb most of whose lines it has: the common part stands before them.
 local function learn(text)
-    local code = squeezed(text)
+    local _, has = lines_of(text)
+    local most = 0
     for verb, body in pairs(bodies) do
-        if code:sub(-#body) == body then
-            verbs[sha1(text)] = verb
+        local n = 0
+        for _, line in ipairs(body) do
+            n = n + (has[line] and 1 or 0)
+        end
+        if n / #body > most then
+            verbs[sha1(text)], most = verb, n / #body
         end
     end
 end
