@@ -10,7 +10,8 @@
  * The fields, with their widths (LDR_CELL_FIELDS has them for C; redis/cell.lua for the scripts):
  *   layout   1   '1'
  *   version 19   of the value that is held, 0 none
- *   floor   19   what is older than this version is not taken: the highest version known, of tombstones too
+ *   floor   19   what is older than this version (or than the one held) is not taken: the highest that was told on the bell,
+ *                of tombstones too
  *   lease   16   hex token of who may fill, 0 nobody
  *   l_end   16   server time (us) when the lease ends
  *   mark    16   hex token of the last write under way, 0 none

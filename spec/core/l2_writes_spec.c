@@ -223,6 +223,34 @@ static void a_drop_leaves_a_tombstone(void **state)
     assert_int_equal(l2_number(&bed, "EXISTS", L2_KEY), 0); /* nothing is known */
 }
 
+/* A changed row that was loaded anew before its change was noticed: who holds the older one must hear of it. */
+static void a_drop_of_what_was_filled_is_told_once(void **state)
+{
+    (void)state;
+    hold("v", 5);
+    l2_hear(&bed);
+    assert_int_equal(drop(4), LDR_L2_DONE);
+    assert_heard("d 4");
+    assert_int_equal(drop(5), LDR_L2_DONE);
+    assert_heard("d 5");
+    drop(5);
+    drop(4);
+    assert_heard(NULL);
+    assert_held("v", 5);
+    mark(A);
+    set(A, "w", 6);
+    assert_heard("s 6");
+    drop(6); /* was told by who wrote it */
+    assert_heard(NULL);
+    assert_held("w", 6);
+    evict();
+    hold("x", 2);
+    l2_do(&bed, "CONFIG", "SET", "maxmemory", "1", NULL);
+    assert_int_equal(drop(2), LDR_L2_DONE);
+    assert_heard("d 2");
+    assert_held("x", 2);
+}
+
 static void a_drop_ends_the_own_mark_only(void **state)
 {
     (void)state;
@@ -313,6 +341,7 @@ int main(void)
         T(a_put_breaks_the_lease_and_leaves_the_mark),
         T(a_number_that_is_not_the_sources_is_not_kept),
         T(a_drop_leaves_a_tombstone),
+        T(a_drop_of_what_was_filled_is_told_once),
         T(a_drop_ends_the_own_mark_only),
         T(a_touch_moves_the_expiry),
         T(all_is_forgotten_at_once),

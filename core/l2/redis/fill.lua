@@ -13,8 +13,7 @@ if c.gen ~= gen then
   keep(c, tombstone)
   return reply(REFUSED, c, 0)
 end
-c.floor = higher(c.version, c.floor)
-if version ~= NONE and version < c.floor then
+if version ~= NONE and version < higher(c.version, c.floor) then
   keep(c, tombstone)
   return reply(REFUSED, c, 1)
 end
@@ -22,7 +21,8 @@ if value == '' then
   keep(c, tombstone)
   return reply(REFUSED, c, 2)
 end
-c.version, c.floor, c.value = version, higher(version, c.floor), true
+if version == NONE then c.floor = higher(c.version, c.floor) end
+c.version, c.value = version, true
 local ms = expiry(c, ARGV[6], ARGV[7], ARGV[8], ARGV[9])
 save(c, value, ms)
 return reply(DONE, { version = version, floor = version })
