@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "larder.h"
 #include "meter/meter.h"
 #include <pthread.h>
 #include <stdint.h>
@@ -33,7 +34,7 @@ typedef struct ldr_event {
     int64_t age_us, took_us, version;
     uint64_t bytes;
     ldr_slice key;
-    char message[96]; /* error, load: what went wrong; empty: nothing */
+    char message[sizeof ((ldr_err *)0)->message]; /* error, load: what went wrong; empty: nothing */
     char key_bytes[];
 } ldr_event;
 
