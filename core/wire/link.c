@@ -328,13 +328,21 @@ static bool is_forgiven(const char *step, const ldr_reply *reply)
     return strcmp(step, "CLIENT SETNAME") == 0 && (strcmp(word, "NOPERM") == 0 || strcmp(word, "ERR") == 0);
 }
 
+static const char *advice(const char *word)
+{
+    return strcmp(word, "NOAUTH") == 0      ? ": the server wants a password"
+           : strcmp(word, "WRONGPASS") == 0 ? ": no such user, or another password"
+                                            : "";
+}
+
 static bool greet(ldr_link *l, const ldr_reply *reply)
 {
     char why[96];
     const char *step = l->steps[l->step++];
     bool is_ok = reply->kind == LDR_REPLY_STATUS && ldr_slice_eq(reply->str, ldr_slice_str("OK"));
     if (reply->kind == LDR_REPLY_ERROR && !is_forgiven(step, reply)) {
-        (void)snprintf(why, sizeof why, "%s was refused (%s)", step, code_word(reply->str));
+        const char *word = code_word(reply->str);
+        (void)snprintf(why, sizeof why, "%s was refused (%s%s)", step, word, advice(word));
         note(l, LDR_UNAVAILABLE, why);
         return false;
     }

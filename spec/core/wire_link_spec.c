@@ -92,13 +92,13 @@ static void a_refused_handshake_breaks_and_tells_no_secret(void **state)
         const char *reply, *says;
         int code;
     } rows[] = {
-        {"-WRONGPASS invalid\r\n", "AUTH was refused (WRONGPASS)", LDR_UNAVAILABLE},
+        {"-WRONGPASS invalid\r\n", "AUTH was refused (WRONGPASS: no such user, or another password)", LDR_UNAVAILABLE},
         {"-ERR unknown command 'AUTH', with args beginning with: 'u' 'SECRET'\r\n", "AUTH was refused (ERR)", LDR_UNAVAILABLE},
         {"-SECRET\r\n", "AUTH was refused (an error)", LDR_UNAVAILABLE},
         {"+SECRET\r\n", "no answer", LDR_CORRUPT},
         {"$-1\r\n", "no answer", LDR_CORRUPT},
         {"+OK\r\n-ERR DB index is out of range\r\n", "SELECT was refused (ERR)", LDR_UNAVAILABLE},
-        {"+OK\r\n+OK\r\n-NOAUTH Authentication required.\r\n", "CLIENT SETNAME was refused (NOAUTH)", LDR_UNAVAILABLE},
+        {"+OK\r\n+OK\r\n-NOAUTH Authentication required.\r\n", "CLIENT SETNAME was refused (NOAUTH: the server wants a password)", LDR_UNAVAILABLE},
         {"HTTP/1.1 400\r\n", "no Redis reply", LDR_CORRUPT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
