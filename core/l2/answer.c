@@ -139,7 +139,7 @@ static bool read_bell(ldr_l2 *l, const ldr_reply *r, ldr_l2_reading *out)
     int64_t sequence = 0;
     if (r && r->kind == LDR_REPLY_ERROR && begins_with(r->str, "WRONGTYPE"))
         atomic_store(&l->bell_is_strange, true);
-    if (!r || r->kind != LDR_REPLY_ARRAY || r->n_items != 2)
+    if (!r || r->kind != LDR_REPLY_ARRAY || r->n_items != 3)
         return false;
     atomic_store(&l->bell_is_strange, false);
     if (r->items[1].kind == LDR_REPLY_STRING && !read_number(r->items[1].str, &sequence))
@@ -147,6 +147,8 @@ static bool read_bell(ldr_l2 *l, const ldr_reply *r, ldr_l2_reading *out)
     if (r->items[0].kind != LDR_REPLY_STRING || !ldr_cell_hex(r->items[0].str.p, r->items[0].str.n, &out->gen))
         out->gen = 0;
     out->sequence = (uint64_t)sequence;
+    if (r->items[2].kind != LDR_REPLY_STRING || !read_number(r->items[2].str, &out->mark))
+        out->mark = 0;
     return true;
 }
 
@@ -375,7 +377,7 @@ bool ldr_l2_answer(ldr_l2 *l, ldr_exchange *ex, int verb, ldr_l2_item *const *it
     return again;
 }
 
-bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, uint64_t *sequence, ldr_err *err)
+bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, ldr_l2_pulse *out, ldr_err *err)
 {
     answer a = {.l = l, .ex = ex, .verb = LDR_L2_LOOKUP, .now_us = now_us};
     ldr_l2_reading front;
@@ -386,7 +388,7 @@ bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, uint64_t *
     } else if (!front.has_bell) {
         no_time(&a, &item, reply_at(ex, time - 1));
     } else {
-        *sequence = front.sequence;
+        *out = (ldr_l2_pulse){.sequence = front.sequence, .mark = front.mark};
         return true;
     }
     if (err)

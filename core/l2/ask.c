@@ -226,14 +226,14 @@ static bool add_load(question *q)
     return add(q, argv, 3);
 }
 
-/* Generation and number, and before them, where there may be no generation, one; then the time. */
+/* Generation, number and mark, and before them, where there may be no generation, one; then the time. */
 static bool add_bell(question *q)
 {
     char fresh[LDR_L2_ARG];
     ldr_slice bell = ldr_l2_channel(q->l), g = ldr_slice_str("g");
     ldr_slice del[] = {ldr_slice_str("DEL"), bell};
     ldr_slice draw[] = {ldr_slice_str("HSETNX"), bell, g, ldr_slice_of(fresh, 16)};
-    ldr_slice read[] = {ldr_slice_str("HMGET"), bell, g, ldr_slice_str("s")};
+    ldr_slice read[] = {ldr_slice_str("HMGET"), bell, g, ldr_slice_str("s"), ldr_slice_str("m")};
     if (atomic_load(&q->l->bell_is_strange) && !add(q, del, 2))
         return false;
     if (atomic_load(&q->l->gen) == 0) {
@@ -241,7 +241,7 @@ static bool add_bell(question *q)
         if (!add(q, draw, 4))
             return false;
     }
-    return add(q, read, 4);
+    return add(q, read, 5);
 }
 
 static bool add_time(question *q)
@@ -317,8 +317,18 @@ int ldr_l2_ask(ldr_l2 *l, ldr_exchange *ex, int verb, ldr_l2_item *const *items,
     return end(&q, write_question(&q, items, n));
 }
 
-int ldr_l2_ask_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us)
+static bool add_mark(question *q, int64_t mark)
+{
+    char text[LDR_L2_ARG];
+    if (mark == LDR_UNSET)
+        return true;
+    size_t n = (size_t)put_number(text, sizeof text, mark);
+    ldr_slice argv[] = {ldr_slice_str("HSET"), ldr_l2_channel(q->l), ldr_slice_str("m"), ldr_slice_of(text, n)};
+    return add(q, argv, 4);
+}
+
+int ldr_l2_ask_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t mark, int64_t now_us)
 {
     question q = begin(l, ex, LDR_L2_LOOKUP, now_us);
-    return end(&q, add_bell(&q) && add_time(&q));
+    return end(&q, add_mark(&q, mark) && add_bell(&q) && add_time(&q));
 }

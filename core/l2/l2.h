@@ -6,12 +6,14 @@
  * anew. A look-up is no script: GET or MGET, and TIME. Where it is more than a second since, the look-up also reads the
  * namespace's generation and the bell's number (one HMGET in the same round trip).
  *
- * Keys: the record of k is ldr1:NAME:k, the bell's hash (g generation, s sequence) is ldr1.bell:NAME, and so is its channel. */
+ * Keys: the record of k is ldr1:NAME:k, the bell's hash (g generation, s sequence, m the mark of the source's changes) is
+ * ldr1.bell:NAME, and so is its channel. */
 #ifndef LDR_L2_L2_H
 #define LDR_L2_L2_H
 
 #include "base/clock.h"
 #include "l2/cell.h"
+#include "record/item.h"
 #include "wire/exchange.h"
 
 enum ldr_l2_verb {
@@ -94,9 +96,13 @@ void ldr_l2_listen(ldr_l2 *l, void (*moved)(void *ctx, enum ldr_l2_news news, ui
 bool ldr_l2_is_due(const ldr_l2 *l, int64_t now_us); /* generation and sequence were read more than a second ago */
 void ldr_l2_expire(ldr_l2 *l);                        /* they are not to be trusted: the next question reads them */
 void ldr_l2_set_generation(ldr_l2 *l, uint64_t gen);  /* the bell told of a new one */
-/* A question that only reads generation, sequence and time: a heartbeat. */
-int ldr_l2_ask_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us);
-bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, uint64_t *sequence, ldr_err *err);
+/* A question that only reads generation, sequence, mark and time: a heartbeat. `mark` is written before, but not LDR_UNSET. */
+typedef struct ldr_l2_pulse {
+    uint64_t sequence;
+    int64_t mark; /* nothing here is of before the source's change of this number or an earlier one; 0: not known */
+} ldr_l2_pulse;
+int ldr_l2_ask_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t mark, int64_t now_us);
+bool ldr_l2_answer_pulse(ldr_l2 *l, ldr_exchange *ex, int64_t now_us, ldr_l2_pulse *out, ldr_err *err);
 
 ldr_slice ldr_l2_channel(const ldr_l2 *l); /* the bell's channel */
 uint64_t ldr_l2_origin(const ldr_l2 *l);   /* as the bell's messages of this shelf have it */

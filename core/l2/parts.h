@@ -44,6 +44,7 @@ typedef struct ldr_l2_reading {
     bool has_bell;      /* it was asked, and answered */
     uint64_t gen;       /* 0: missing */
     uint64_t sequence;
+    int64_t mark;       /* 0: missing */
     int64_t server_us;
     int64_t sent_us, now_us; /* on our clock: asked, and come */
 } ldr_l2_reading;

@@ -34,6 +34,7 @@ struct ldr_resend {
     bool all;
     atomic_bool waits;     /* any() as it was when the lock was given up last: who only looks needs no lock */
     uint64_t all_added, all_asked; /* likewise; all_asked 0: nobody sends it */
+    int64_t base, heard, mark; /* of a change table; LDR_UNSET */
 };
 
 ldr_resend *ldr_resend_new(const ldr_mem *mem, size_t most_keys, size_t most_bytes)
@@ -47,6 +48,7 @@ ldr_resend *ldr_resend_new(const ldr_mem *mem, size_t most_keys, size_t most_byt
     r->seed = (uint64_t)(uintptr_t)r * 0x9E3779B97F4A7C15u; /* where memory lies is not for strangers to choose */
     pthread_mutex_init(&r->lock, NULL);
     ldr_list_init(&r->queue);
+    r->base = r->heard = r->mark = LDR_UNSET;
     return r;
 }
 
@@ -155,6 +157,7 @@ static void want_all(ldr_resend *r)
     drop_until(r, UINT64_MAX);
     r->all = true;
     r->all_added = r->number;
+    r->mark = LDR_UNSET;
 }
 
 static void want_key(ldr_resend *r, ldr_slice key, int64_t version)
@@ -226,6 +229,52 @@ int64_t ldr_resend_owed(ldr_resend *r, ldr_slice key)
     return owed;
 }
 
+/* ---- a change table --------------------------------------------------------------------------------------- */
+
+void ldr_resend_found(ldr_resend *r, int64_t mark)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->base == LDR_UNSET)
+        r->base = mark;
+    pthread_mutex_unlock(&r->lock);
+}
+
+int64_t ldr_resend_base(ldr_resend *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int64_t base = r->base;
+    pthread_mutex_unlock(&r->lock);
+    return base;
+}
+
+/* With nothing that waits, all that was heard is confirmed. */
+static void settle(ldr_resend *r)
+{
+    bool waits = any(r);
+    atomic_store(&r->waits, waits);
+#ifdef LDR_BUG_MARK_EARLY
+    waits = false;
+#endif
+    if (!waits)
+        r->mark = r->heard;
+}
+
+void ldr_resend_heard(ldr_resend *r, int64_t mark)
+{
+    pthread_mutex_lock(&r->lock);
+    r->heard = mark;
+    settle(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+int64_t ldr_resend_mark(ldr_resend *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int64_t mark = r->mark;
+    pthread_mutex_unlock(&r->lock);
+    return mark;
+}
+
 /* ---- sending ---------------------------------------------------------------------------------------------- */
 
 bool ldr_resend_all(ldr_resend *r)
@@ -244,7 +293,7 @@ void ldr_resend_all_done(ldr_resend *r)
     if (r->all_added <= r->all_asked)
         r->all = false;
     drop_until(r, r->all_asked);
-    atomic_store(&r->waits, any(r));
+    settle(r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -275,6 +324,6 @@ void ldr_resend_done(ldr_resend *r, ldr_slice key, int64_t version)
 #endif
     if (w && w->sent == w->added && w->version == version)
         drop(r, w);
-    atomic_store(&r->waits, any(r));
+    settle(r);
     pthread_mutex_unlock(&r->lock);
 }

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "record/item.h"
 #include <stdint.h>
 
 typedef struct ldr_resend ldr_resend;
@@ -22,6 +23,15 @@ size_t ldr_resend_count(ldr_resend *r); /* keys that wait */
 /* What Redis holds of the key below this version is of before a change that it did not confirm. 0: nothing is owed;
  * INT64_MAX: whatever it holds (or all is to be forgotten). */
 int64_t ldr_resend_owed(ldr_resend *r, ldr_slice key);
+
+/* Of a change table, by the numbers of its changes: LDR_UNSET is not known.
+ *   found  what lies in Redis is forgotten up to there; the first that is told counts. Changes after it are added, then
+ *   heard  says so: all up to this one were added
+ *   mark   all up to this one were confirmed. Not known before `heard`, and while all of the namespace is to be forgotten */
+void ldr_resend_found(ldr_resend *r, int64_t mark);
+int64_t ldr_resend_base(ldr_resend *r); /* what was found */
+void ldr_resend_heard(ldr_resend *r, int64_t mark);
+int64_t ldr_resend_mark(ldr_resend *r);
 
 /* For the one who sends. Is everything to be forgotten, not only keys? Then that is sent instead, and ldr_resend_all_done
  * told: what was there at this question is gone, keys too; what was added after it stays. */

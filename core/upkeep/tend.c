@@ -26,6 +26,7 @@ typedef struct round {
     unsigned n_tries, n_batches;
     size_t n;            /* items still to be asked */
     uint64_t last;       /* heard when the pulse was asked */
+    int64_t mark;        /* written with it */
     ldr_l2_item items[MOST_ITEMS], *asking[MOST_ITEMS];
     ldr_lease leases[MOST_ITEMS];
     int64_t versions[MOST_ITEMS]; /* that were asked; an answer changes an item's */
@@ -83,7 +84,7 @@ void ldr_tend_on_change(ldr_tending *t, void (*changed)(void *ctx), void *ctx)
 
 void ldr_tend_init(ldr_tending *t, ldr_flow *f)
 {
-    *t = (ldr_tending){.flow = f};
+    *t = (ldr_tending){.flow = f, .mark_said = LDR_UNSET};
     ldr_l2_listen(f->l2, told, t);
 }
 
@@ -292,6 +293,15 @@ static bool answer_resend(round *o)
 
 /* ---- PULSE ------------------------------------------------------------------------------------------------- */
 
+/* The mark that the pulse is to write. Processes are ahead of each other: a lower one than what is there is written only once,
+ * for a change table that was made anew. */
+static int64_t mark_to_say(const ldr_tending *t)
+{
+    int64_t mark = ldr_resend_mark(t->flow->resend);
+    bool says = mark > t->mark_there || (mark < t->mark_there && mark != t->mark_said);
+    return says ? mark : LDR_UNSET;
+}
+
 static bool ask_pulse(round *o)
 {
     ldr_tending *t = o->t;
@@ -301,7 +311,8 @@ static bool ask_pulse(round *o)
     if (t->pulse_us > now)
         return false;
     o->last = t->bell.last;
-    return ldr_l2_ask_pulse(t->flow->l2, &o->ex, now) == LDR_OK || rest(o);
+    o->mark = mark_to_say(t);
+    return ldr_l2_ask_pulse(t->flow->l2, &o->ex, o->mark, now) == LDR_OK || rest(o);
 }
 
 static void pulse_failed(ldr_tending *t, int64_t now)
@@ -328,13 +339,20 @@ static void count(ldr_tending *t, uint64_t sequence, uint64_t last, int64_t now)
     judge(t, knew, ldr_bell_pulse(&t->bell, sequence, now, LDR_PULSE_GRACE_US));
 }
 
+static void note_mark(ldr_tending *t, int64_t said, int64_t there)
+{
+    t->mark_there = there;
+    t->mark_said = said == LDR_UNSET ? t->mark_said : said;
+    ldr_resend_found(t->flow->resend, there);
+}
+
 static bool answer_pulse(round *o)
 {
     ldr_tending *t = o->t;
     ldr_err err = {0};
-    uint64_t sequence = 0;
+    ldr_l2_pulse pulse;
     int64_t now = now_us(o);
-    if (!ldr_l2_answer_pulse(t->flow->l2, &o->ex, now, &sequence, &err)) {
+    if (!ldr_l2_answer_pulse(t->flow->l2, &o->ex, now, &pulse, &err)) {
         pulse_failed(t, now);
         return false;
     }
@@ -342,7 +360,8 @@ static bool answer_pulse(round *o)
         t->resend_us = 0;
     t->pulse_wait_us = 0;
     t->pulse_us = ldr_time_add(now, LDR_PULSE_US);
-    count(t, sequence, o->last, now);
+    note_mark(t, o->mark, pulse.mark);
+    count(t, pulse.sequence, o->last, now);
     return false;
 }
 

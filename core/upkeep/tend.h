@@ -1,6 +1,7 @@
 /* tend.h - what the shared shelf needs from time to time, as an operation: leases that are due are renewed, what Redis did
- * not confirm is dropped there again, and the pulse tells whether the bell was heard to the end. Whoever has a loop steps
- * it: the listener's thread, or a test host. One thread at a time; only `news` is written by others. */
+ * not confirm is dropped there again, and the pulse tells whether the bell was heard to the end. It also carries the mark of
+ * the source's change table, for who comes after all of us are gone (changes.h). Whoever has a loop steps it: the listener's
+ * thread, or a test host. One thread at a time; only `news` is written by others. */
 #ifndef LDR_UPKEEP_TEND_H
 #define LDR_UPKEEP_TEND_H
 
@@ -15,6 +16,7 @@ typedef struct ldr_tending {
     int64_t pulse_wait_us; /* after the last pulse failed: how long until this one; 0: it did not */
     int64_t resend_us;    /* not before, for the last try failed */
     int64_t rest_us;      /* nothing before: there was no memory */
+    int64_t mark_there, mark_said; /* of the source's changes: read last; written last, LDR_UNSET never */
     _Atomic unsigned news; /* a bit each: what was told by ldr_l2_listen and not dealt with yet */
     void (*changed)(void *ctx); /* told from any thread when a round may be due earlier than was said; NULL: nobody */
     void *ctx;

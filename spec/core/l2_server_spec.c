@@ -137,12 +137,43 @@ static void note(void *ctx, enum ldr_l2_news news, uint64_t sequence)
     n_news[news]++;
 }
 
-static bool pulse(uint64_t *sequence)
+static bool pulse_with(int64_t mark, ldr_l2_pulse *pulse)
 {
     ldr_err err = {0};
-    assert_int_equal(ldr_l2_ask_pulse(shelf, &bed.ex, bed_now()), LDR_OK);
+    assert_int_equal(ldr_l2_ask_pulse(shelf, &bed.ex, mark, bed_now()), LDR_OK);
     ldr_links_talk(bed.links.links, &bed.ex, LDR_NEVER);
-    return ldr_l2_answer_pulse(shelf, &bed.ex, bed_now(), sequence, &err);
+    return ldr_l2_answer_pulse(shelf, &bed.ex, bed_now(), pulse, &err);
+}
+
+static bool pulse(uint64_t *sequence)
+{
+    ldr_l2_pulse p = {.sequence = *sequence};
+    bool came = pulse_with(LDR_UNSET, &p);
+    *sequence = p.sequence;
+    return came;
+}
+
+static void a_pulse_carries_the_mark(void **state)
+{
+    (void)state;
+    ldr_l2_pulse p;
+    assert_true(pulse_with(LDR_UNSET, &p) && p.mark == 0);
+    assert_true(pulse_with(5, &p) && p.mark == 5);
+    assert_true(pulse_with(LDR_UNSET, &p) && p.mark == 5);
+    assert_true(pulse_with(INT64_MAX, &p) && p.mark == INT64_MAX);
+    assert_true(pulse_with(0, &p) && p.mark == 0);
+    const char *strange[] = {"", "x", "-1", "1.5", "9223372036854775808", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        l2_do(&bed, "HSET", L2_BELL, "m", strange[i], NULL);
+        assert_true(pulse_with(LDR_UNSET, &p) && p.mark == 0);
+    }
+    l2_do(&bed, "DEL", L2_BELL, NULL);
+    l2_do(&bed, "SET", L2_BELL, "x", NULL);
+    assert_false(pulse_with(7, &p));
+    assert_true(pulse_with(7, &p));
+    assert_true(pulse_with(7, &p) && p.mark == 7);
+    l2_do(&bed, "CONFIG", "SET", "maxmemory", "1", NULL);
+    assert_true(pulse_with(8, &p) && p.mark == 7);
 }
 
 static void a_pulse_tells_what_moved(void **state)
@@ -252,6 +283,7 @@ int main(void)
         T(a_script_that_is_not_known_is_loaded),
         T(at_maxmemory_a_drop_passes),
         T(a_frozen_or_dead_server_says_nothing_wrong),
+        T(a_pulse_carries_the_mark),
         T(a_pulse_tells_what_moved),
         T(a_generation_that_was_told_is_not_undone_by_an_older_answer),
         T(a_clock_set_back_is_told),
