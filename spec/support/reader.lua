@@ -1,6 +1,7 @@
 -- reader.lua - another process of a spec (crew.lua): a cache over the same Redis and table, and what it is given.
 --
---   open(name, url, file, ttl)     read(key) -> "price outcome"     read_all(n) -> "1=10 2=20 ..."     held(key)
+--   open(name, url, file, ttl [, l2 timeout])     read(key) -> "price outcome"     read_all(n) -> "1=10 2=20 ..."
+--   held(key)     set(key, price)     stat(name)
 local larder = require "larder"
 local posix = require "spec.support.posix"
 
@@ -12,9 +13,9 @@ return function()
     local cache
     local told = { ms = 0 }
 
-    function told.open(name, url, file, ttl, bound)
+    function told.open(name, url, file, ttl, timeout)
         cache = assert(larder.open {
-            name = name, l2 = { url = url, timeout = 0.2 }, ttl = ttl, bound = bound and { hard = bound },
+            name = name, l2 = { url = url, timeout = timeout or 0.2 }, ttl = ttl,
             source = larder.source.sqlite { file = file, models = { item = { table = "items", version = "version" } } },
         })
         return cache:get "item:1".price
@@ -34,11 +35,11 @@ return function()
     end
 
     -- Also how many ms the slowest of these calls took.
-    function told.read_all(n)
+    function told.read_all(n, seconds)
         local list, slowest = {}, 0
         for i = 1, n do
             local from = posix.now()
-            list[i] = i .. "=" .. word_of(cache:get("item:" .. i, { timeout = 1 }))
+            list[i] = i .. "=" .. word_of(cache:get("item:" .. i, { timeout = seconds or 1 }))
             slowest = math.max(slowest, posix.now() - from)
         end
         return ("%s ms=%.0f"):format(table.concat(list, " "), slowest)
