@@ -71,7 +71,7 @@ local function load_slowly()
         b.server:call("SET", "filler" .. i, ("x"):rep(1024))
     end
     b.server:config("loading-process-events-interval-bytes", 1024)
-    b.server:config("key-load-delay", bed.count(15000, 5000))
+    b.server:config("key-load-delay", bed.count(15000, 10000))
     loader = assert(redis.dial(b.server.path))
     loader:send "DEBUG RELOAD\r\n"
     redis.wait_until(function()
