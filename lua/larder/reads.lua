@@ -12,6 +12,8 @@ local state = require "larder.state"
 
 local reads = {}
 
+local LONGEST_KEY = 65535
+
 local max, next = math.max, next
 local check, check_key, check_model, then_tell = state.check, state.check_key, state.check_model, state.then_tell
 local running, select, type = coroutine.running, select, type
@@ -119,13 +121,15 @@ end
 
 -- L1, then what the shared shelf says to this task and to those beside it; then as if it had asked alone.
 local function look_beside(st, key, task, loader, args)
-    local value, outcome, trouble = st.core:hit(key, nil, st.memo)
+    local value, outcome, trouble, began
+    if st.options.l1 or #key == 0 or #key > LONGEST_KEY then
+        value, outcome, trouble = st.core:hit(key, nil, st.memo)
+    end
     if trouble then
         return nil, errors.new(outcome, trouble)
     elseif outcome then
         return value, nil, outcome
     end
-    local began
     value, outcome, began = gather.seek(st, key, loader ~= nil, task)
     if outcome then
         return value, nil, outcome

@@ -21,12 +21,13 @@ local function blank()
   return { version = NONE, floor = NONE, lease = ZERO, l_end = 0, mark = ZERO, m_end = 0, asked = ZERO, soft = ZERO, gen = ZERO }
 end
 
+-- ^%x*$ looks at a character once; [^0-9a-f] takes the server four times as long.
 local function parse(s)
-  local times = s:sub(105, 152)
-  if s:byte(1) ~= 49 or #s < HEAD or s:sub(153, 200) ~= times or s:sub(1, HEAD):find('[^0-9a-f]') then
+  local all = s:sub(1, HEAD)
+  if s:byte(1) ~= 49 or #s < HEAD or s:sub(153, 200) ~= s:sub(105, 152) or not all:find('^%x*$') or all:lower() ~= all then
     return nil
   end
-  if (s:sub(2, 39) .. s:sub(56, 71) .. s:sub(88, 136)):find('%D') then return nil end
+  if not (s:sub(2, 39) .. s:sub(56, 71) .. s:sub(88, 136)):find('^%d*$') then return nil end
   local c = { version = s:sub(2, 20), floor = s:sub(21, 39), lease = s:sub(40, 55), l_end = tonumber(s:sub(56, 71)),
     mark = s:sub(72, 87), m_end = tonumber(s:sub(88, 103)), waited = s:byte(104) == 49, asked = s:sub(105, 120),
     soft = s:sub(121, 136), gen = s:sub(137, 152), value = #s > HEAD, bytes = s }
@@ -125,7 +126,7 @@ local function say(words)
 end
 
 local function ring(kind, version)
-  say(string.format('%.0f %s %s', redis.call('HINCRBY', bell, 's', 1), kind, (version:gsub('^0+(%d)', '%1'))))
+  say(string.format('%d %s %s', redis.call('HINCRBY', bell, 's', 1), kind, (version:gsub('^0+(%d)', '%1'))))
 end
 
 -- A mark under which no writer's set is taken, not its own writer's either, who still ends it: tokens begin with 0 to 7.
@@ -164,6 +165,6 @@ end
 
 -- A version above all that is known of the key, and above those drawn before where that was forgotten.
 local function draw(c)
-  local next = after(higher(c.version, c.floor))
-  return next and higher(next, '000' .. at(now))
+  local known, ours = higher(c.version, c.floor), '000' .. at(now)
+  return known < ours and ours or after(known)
 end
