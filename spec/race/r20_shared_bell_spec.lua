@@ -70,6 +70,21 @@ describe("R20, a message that is lost:", function()
         gives(12, "l2", a, "item:1")
     end)
 
+    schedule.both("nothing was rung, for the set was lost, and the row has been loaded anew since", function(s)
+        local a, b, c = s:process "a", s:process "b", s:process "c"
+        gives(10, "loaded", b, "item:1")
+        local set = s:stop("a", "set")
+        local write = s:begin(function() return assert(a:set("item:1", { price = 11 })) end)
+        set:reached()
+        s:evict "item:1" -- and the mark with it
+        set:go "unsent"
+        write:result()
+        gives(11, "loaded", c, "item:1")
+        s:tend "a" -- what was not confirmed is said once more
+        s:ring "b"
+        gives(11, "l2", b, "item:1")
+    end)
+
     schedule.both("the server was emptied, and its numbers begin anew", function(s)
         local a, b = missed(s)
         s:flush()

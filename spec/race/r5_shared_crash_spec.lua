@@ -40,6 +40,22 @@ describe("R5, a writer that dies between commit and drop:", function()
         gives(11, "l2", d, "item:1")
     end, { changes = true })
 
+    schedule.both("with it and nobody alive who starts next tells the shared tier", function(s)
+        local a, b = s:process("a", { changes = { interval = 1 } }), s:process "b"
+        gives(10, "loaded", a, "item:1")
+        s:look "a"
+        s:pass(1.1)
+        s:tend "a" -- what is known to be told lies in the shared tier
+        dies_after_commit(s, b)
+        s:kill "a"
+        s:pass(1.3)
+        local c, d = s:process("c", { changes = { interval = 1 } }), s:process "d"
+        s:look "c"
+        gives(11, "loaded", c, "item:1") -- the shared tier has not heard yet
+        s:tend "c"
+        gives(11, "l2", d, "item:1")
+    end, { changes = true })
+
     schedule.both("without it the mark and the hard bound hold", function(s)
         local given = { ttl = 2.2, stale_ttl = 0.6 }
         local a, b, c, d = s:process("a", given), s:process("b", given), s:process("c", given), s:process("d", given)
