@@ -1,8 +1,9 @@
--- shared_changes_spec.lua - what other programs changed while no process of the namespace ran, or in the moment in which
--- they were killed, reaches the shared tier with the process that starts next. (P7, R5)
+-- shared_changes_spec.lua - what other programs changed while no process of the namespace ran, or in the moment in
+-- which they were killed, reaches the shared tier with the process that starts next. (P7, R5)
 --
--- The bound: from its first use on a process may give what lies in Redis until its first pulse was answered, one interval
--- of `changes` (0.1 s) has passed, and the drops it sends are confirmed; never after that. LATE_MS leaves room for a busy machine.
+-- The bound: from its first use on a process may give what lies in Redis until its first pulse was answered, one
+-- interval of `changes` (0.1 s) has passed, and the drops it sends are confirmed; never after that. LATE_MS leaves
+-- room for a busy machine.
 
 local bed = require "spec.support.bed"
 local crew = require "spec.support.crew"
@@ -164,7 +165,7 @@ describe("changes that nobody saw", function()
             posix.sleep(300)
             local four = write(4)
             server:resume()
-            local from = posix.now() -- at first it may go on from the source, then give what lies there until the first look
+            local from = posix.now() -- it may go on from the source, and then give what lies there until its first look
             redis.wait_until(function()
                 read(other, 3)
                 return mark() == tostring(newest()) or posix.now() - from > LATE_MS
@@ -198,7 +199,8 @@ describe("changes that nobody saw", function()
         it("with bus = " .. tostring(bus), function()
             local function open()
                 return assert(larder.open { name = name, l2 = server.url, bus = bus, ttl = TTL,
-                    source = larder.source.sqlite { file = file, models = { item = { table = "items", version = "version" } } } })
+                    source = larder.source.sqlite { file = file, models = {
+                        item = { table = "items", version = "version" } } } })
             end
             local cache = open()
             assert.equal(20, cache:get("item:2").price)
