@@ -9,9 +9,12 @@
 # LUA54_FLAGS and LUAJIT_FLAGS set (OUT: the build folder); arguments restrict it to the bugs named.
 #
 # A spec that starts a Redis is red, too, where none can be started: such a spec is run healthy first, once, and must be green.
+#
+# One worker a processor takes every so-manieth line (BUG_WORKERS: so many; BUG_WORKER: which one this is).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 : "${BUG_TIMEOUT:=60}" "${OUT:=build}" "${BUGS_LIST:=spec/bugs.list}"
+: "${BUG_WORKERS:=$(nproc 2>/dev/null || echo 1)}" "${BUG_WORKER:=}"
 n=0
 green= # specs that were run healthy
 
@@ -92,7 +95,7 @@ healthy() {
 
 one() {
     bug=$1
-    dir=build/bugs/$1
+    dir=build/bugs/$1.$row
     s_flags=
     rm -rf "$dir"
     mkdir -p "$dir"
@@ -110,8 +113,21 @@ one() {
 }
 
 [ -f "$BUGS_LIST" ] || { say ok none "there is no $BUGS_LIST yet # SKIP"; echo 1..1; exit 0; }
+if [ -z "$BUG_WORKER" ]; then
+    mkdir -p build/bugs
+    export BUG_WORKERS BUG_WORKER
+    for BUG_WORKER in $(seq "$BUG_WORKERS"); do
+        sh spec/support/bugs.sh "$@" >"build/bugs/worker.$BUG_WORKER" 2>&1 &
+    done
+    wait
+    cat build/bugs/worker.* | awk '/^1\.\./ { next } /^(not )?ok / { sub(/ok [0-9]+/, "ok " ++n) } { print } END { print "1.." n }'
+    exit 0
+fi
+row=0
 while read -r name what spec; do
     case $name in '' | '#'*) continue ;; esac
+    row=$((row + 1))
+    [ $((row % BUG_WORKERS + 1)) -eq "$BUG_WORKER" ] || continue
     case " ${*:-$name} " in *" $name "*) one "$name" "$what" "$spec" ;; esac
 done <"$BUGS_LIST"
 printf '1..%d\n' "$n"
